@@ -1,0 +1,90 @@
+"""Every error dvcp raises on purpose: one line that names file, shot and frame and says what to do."""
+
+from __future__ import annotations
+
+
+class DvcpError(Exception):
+    """Base of all dvcp errors.
+
+    Args:
+        message: what is wrong, in one line.
+        file: the file or URL it happened in.
+        shot: shot number (1-based, as shown to people).
+        frame: frame number in the file (0-based, as in every file name dvcp writes).
+        hint: what the person can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        shot: int | None = None,
+        frame: int | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, file, shot, frame, hint)
+        self.message, self.file, self.shot, self.frame, self.hint = message, file, shot, frame, hint
+
+    def __str__(self) -> str:
+        where = [self.file] if self.file else []
+        if self.shot is not None:
+            where.append(f"shot {self.shot}")
+        if self.frame is not None:
+            where.append(f"frame {self.frame}")
+        line = f"{', '.join(where)}: {self.message}" if where else self.message
+        return f"{line} ({self.hint})" if self.hint else line
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders (Ray, Prefect); keyword-only arguments would be lost by the default pickle.
+        return _rebuild, (type(self), self.message, self.file, self.shot, self.frame, self.hint)
+
+
+def _rebuild(
+    kind: type[DvcpError], message: str, file: str | None, shot: int | None, frame: int | None, hint: str | None
+) -> DvcpError:
+    return kind(message, file=file, shot=shot, frame=frame, hint=hint)
+
+
+class MediaError(DvcpError):
+    """A source or output that cannot be opened, decoded or encoded. Exit code 3."""
+
+    exit_code = 3
+
+
+class ReferenceError(DvcpError):  # noqa: A001 - the field's word for a painted still
+    """A painted still that cannot be read or belongs to no shot. Exit code 4."""
+
+    exit_code = 4
+
+
+class ShotListError(DvcpError):
+    """A shot list that does not parse or does not fit its film. Exit code 5."""
+
+    exit_code = 5
+
+
+class StoreError(DvcpError):
+    """Object storage or disk refused: no space, no permission, or an output made from something else. Exit code 6."""
+
+    exit_code = 6
+
+
+class WeightsError(DvcpError):
+    """Weights missing, of the wrong shape, or with another digest than recorded. Exit code 7."""
+
+    exit_code = 7
+
+
+class ConfigError(DvcpError):
+    """A configuration or command line that makes no sense. Exit code 2, as for any usage error."""
+
+    exit_code = 2
+
+
+class VerifyError(DvcpError):
+    """An output that does not agree with its source. Exit code 10."""
+
+    exit_code = 10

@@ -1,0 +1,187 @@
+"""Segments into one output by remuxing: exact times from the source's frame table, sound and subtitles packet by packet."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from dvcp.errors import MediaError
+from dvcp.media.matroska import complete_video_track
+from dvcp.media.probe import VideoInfo, video_stream
+from dvcp.media.source import av_path, open_input
+from dvcp.media.writer import Profile, writing
+from dvcp.timing import Span
+
+#: written by muxers about themselves or about the file they wrote; not facts about the film
+MUXER_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "timecode", "duration", "handler_name", "vendor_id"}
+MUXER_TAGS |= {"number_of_frames", "number_of_bytes", "bps", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags"}
+#: FFmpeg's usual channel layout by number of channels
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How source times become output times.
+
+    Attributes:
+        timebase: of the packets handed to the muxer, exact.
+        scale: PTS ticks of the source's video are multiplied by this.
+        shift: seconds added to every time, so that none is negative where the film starts before zero.
+    """
+
+    timebase: Fraction
+    scale: int
+    shift: Fraction
+
+
+def output_clock(info: VideoInfo) -> Clock:
+    """The clock an output of this film is written with (both containers then round it to their own)."""
+    base = info.frames.timebase
+    return Clock(Fraction(1, base.denominator), base.numerator, max(Fraction(0), -int(info.frames.pts[0]) * base))
+
+
+def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, profile: Profile) -> list[str]:
+    """Join segment files into the delivered file, without re-encoding.
+
+    Args:
+        segments: local segment files made by :class:`~dvcp.media.writer.SegmentWriter`, with the frames each holds; together they
+            cover the film, in order.
+        info: the source, which is read again for sound, subtitles, chapters and metadata.
+        out: local path, ``.mkv`` for the master and ``.mp4`` for the access copy.
+        profile: as the segments were made with.
+
+    Returns:
+        Warnings: what the container could not take, one line each.
+
+    Raises:
+        MediaError: segments that do not cover the film, differ in their parameters, or do not hold the frames they should.
+        StoreError: no space.
+    """
+    covered = 0
+    for path, span in segments:
+        if span.first != covered:
+            raise MediaError(f"segments do not join: expected frame {covered}, found {span.first}", file=path, hint="run the job again")
+        covered = span.stop
+    if covered != len(info.frames):
+        message = f"segments hold {covered} of {len(info.frames)} frames"
+        raise MediaError(message, file=info.url, hint="run the job again: finished segments are kept")
+    warnings: list[str] = []
+    with ExitStack() as stack:
+        source = stack.enter_context(open_input(info.url))
+        first = stack.enter_context(open_input(segments[0][0]))
+        clock = output_clock(info)
+        with writing(out), av.open(av_path(out), "w", format=_format(profile), container_options=_options(profile, clock)) as output:
+            template = video_stream(first, segments[0][0])
+            video = output.add_stream_from_template(template, opaque=True)
+            video.time_base = clock.timebase
+            video.codec_context.sample_aspect_ratio = info.sample_aspect
+            video.metadata.update(_tags(video_stream(source, info.url).metadata))
+            if info.timecode:
+                # The tag, not the source's tmcd track: MP4's muxer writes its own track from it and refuses a copied one.
+                video.metadata["timecode"] = info.timecode
+            output.metadata.update(_tags(source.metadata))
+            if chapters := source.chapters():
+                output.set_chapters(chapters)
+            copied = _add_copies(source, output, info, warnings)
+            if clock.shift:
+                warnings.append(f"{info.url}: the film starts before zero; all times are shifted by {clock.shift} s")
+            parameters = template.codec_context.extradata
+            tracks = heapq.merge(_video(segments, info, video, clock, parameters), _copies(source, copied, clock), key=lambda item: item[0])
+            for _, packet in tracks:
+                output.mux(packet)
+    if profile is Profile.MASTER:
+        complete_video_track(out, info.sample_aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)
+    return warnings
+
+
+def _format(profile: Profile) -> str:
+    return "matroska" if profile is Profile.MASTER else "mp4"
+
+
+def _options(profile: Profile, clock: Clock) -> dict[str, str]:
+    if profile is Profile.MASTER:
+        # AAC starts with priming before zero; by default Matroska moves the whole film 21 ms to make room for it
+        return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
+    # the default movie timescale of 1000 would round the start of a film that does not begin at zero
+    return {"fflags": "+bitexact", "movflags": "+faststart", "movie_timescale": str(clock.timebase.denominator)}
+
+
+def _tags(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key.lower().split("-")[0] not in MUXER_TAGS}
+
+
+def _add_copies(source: InputContainer, output: OutputContainer, info: VideoInfo, warnings: list[str]) -> dict[int, Stream]:
+    """Output streams for the source streams that are copied, by source index."""
+    copied: dict[int, Stream] = {}
+    for stream in source.streams:
+        if stream.type == "video" or (stream.type == "data" and "timecode" in stream.metadata):
+            continue
+        kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
+        if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
+            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied")
+            continue
+        try:
+            twin = output.add_stream_from_template(stream, opaque=True)
+        except ValueError:
+            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {output.format.name} cannot hold it")
+            continue
+        if isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
+            # Matroska says how many channels PCM has, not which; MP4 refuses to write that
+            twin.codec_context.layout = LAYOUTS.get(twin.codec_context.channels, "stereo")
+        twin.metadata.update(_tags(stream.metadata))
+        twin.disposition = stream.disposition
+        copied[stream.index] = twin
+    return copied
+
+
+def _video(
+    segments: Sequence[tuple[str, Span]], info: VideoInfo, video: VideoStream, clock: Clock, parameters: bytes | None
+) -> Iterator[tuple[Fraction, Packet[Any]]]:
+    table, shift = info.frames, clock.shift / clock.timebase
+    for path, span in segments:
+        with open_input(path) as container:
+            stream = video_stream(container, path)
+            if stream.codec_context.extradata != parameters:
+                raise MediaError("was encoded with other parameters than the first segment", file=path, hint="delete it and run again")
+            # every packet a frame, in presentation order: segments have no B-frames
+            packets = (p for p in container.demux(stream) if p.size)
+            count = 0
+            for number, packet in zip(span, packets, strict=False):
+                following = int(table.pts[number + 1]) if number + 1 < len(table) else int(table.pts[number]) + table.last_duration
+                packet.stream, packet.time_base = video, clock.timebase
+                packet.pts = packet.dts = int(table.pts[number]) * clock.scale + int(shift)
+                packet.duration = (following - int(table.pts[number])) * clock.scale
+                count += 1
+                yield packet.pts * clock.timebase, packet
+            extra = sum(1 for _ in packets)
+            if count != len(span) or extra:
+                raise MediaError(f"holds {count + extra} frames instead of {len(span)}", file=path, hint="delete it and run again")
+
+
+def _copies(source: InputContainer, copied: dict[int, Stream], clock: Clock) -> Iterator[tuple[Fraction, Packet[Any]]]:
+    if not copied:
+        return
+    at = -clock.shift
+    for packet in source.demux([s for s in source.streams if s.index in copied]):
+        if not packet.size:
+            continue
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is not None:
+            at = stamp * packet.time_base
+        if clock.shift:
+            ticks = round(clock.shift / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + ticks
+            packet.dts = None if packet.dts is None else packet.dts + ticks
+        packet.stream = copied[packet.stream_index]
+        yield at + clock.shift, packet

@@ -1,0 +1,116 @@
+"""Where bytes come from: local paths and fsspec URLs, opened as demuxers or hashed as they are."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+import av
+import fsspec
+from av.container import InputContainer
+
+from dvcp.errors import MediaError
+
+BLOCK = 8 << 20
+
+
+def is_url(url: str) -> bool:
+    """True for ``scheme://...``; anything else is a local path."""
+    return "://" in url
+
+
+def stem(url: str) -> str:
+    """File name without folders and without its last extension: ``s3://bucket/reel/film.01.mov`` gives ``film.01``."""
+    return PurePosixPath(url.split("://", 1)[-1]).stem if is_url(url) else Path(url).stem
+
+
+def av_path(path: str) -> str:
+    """A local path as FFmpeg must be given it: a bare name with a colon (``reel:4.mov``) would be taken for a protocol."""
+    return f"file:{path}"
+
+
+def decode_threads() -> int:
+    """Threads of one decoder (``DVCP_DECODE_THREADS``, 2 by default): many decoders share a machine, so none may take all of it."""
+    return max(1, int(os.environ.get("DVCP_DECODE_THREADS", "2")))
+
+
+def open_bytes(url: str) -> BinaryIO:
+    """The bytes of a local path or URL as a seekable binary file.
+
+    Raises:
+        MediaError: missing, empty, a folder, or not readable.
+    """
+    try:
+        if is_url(url):
+            filesystem, path = fsspec.core.url_to_fs(url)
+            size = filesystem.size(path)
+            file = filesystem.open(path, "rb", block_size=BLOCK)
+        else:
+            size = os.stat(url).st_size
+            file = open(url, "rb")  # noqa: SIM115 - handed to the caller, who closes it
+    except FileNotFoundError as error:
+        raise MediaError("no such file", file=url, hint="check the path or URL") from error
+    except IsADirectoryError as error:
+        raise MediaError("is a folder, not a file", file=url, hint="name one file") from error
+    except PermissionError as error:
+        raise MediaError("may not be read", file=url, hint="check permissions or credentials") from error
+    except (OSError, ValueError, ImportError) as error:
+        raise MediaError(f"cannot be opened: {_line(error)}", file=url, hint="check the path, URL and credentials") from error
+    if not size:
+        file.close()
+        raise MediaError("is empty", file=url, hint="copy it again from its source")
+    return cast(BinaryIO, file)
+
+
+@contextlib.contextmanager
+def open_input(url: str) -> Iterator[InputContainer]:
+    """A demuxer on a local path or fsspec URL, its video decoders capped at :func:`decode_threads`.
+
+    Streams must not be touched after the block: their memory goes with the container.
+
+    Raises:
+        MediaError: the file is missing, empty, unreadable, or nothing FFmpeg can parse; also for reading that fails in the block.
+    """
+    with open_bytes(url) as file:
+        try:
+            # metadata_errors: titles of old files are often not UTF-8, and that must not keep a film from being read
+            container = av.open(file if is_url(url) else av_path(url), "r", metadata_errors="replace")
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            hint = "it is not a video, or it is truncated before its index; check it with ffprobe"
+            raise MediaError(f"cannot be read as video: {_line(error)}", file=url, hint=hint) from error
+        with container:
+            for stream in container.streams.video:
+                # a stream of an unknown codec has no context, and setting an attribute through it ends the process
+                if stream.codec_context is not None:
+                    stream.codec_context.thread_count = decode_threads()
+                    stream.codec_context.thread_type = "AUTO"
+            try:
+                yield container
+            except (av.error.FFmpegError, OSError) as error:
+                raise reading_failed(url, error) from error
+
+
+def reading_failed(url: str, error: Exception, frame: int | None = None) -> MediaError:
+    """The error of a source that opened but then failed: a damaged disk, a lost connection, packets that make no sense."""
+    return MediaError(f"cannot be read: {_line(error)}", file=url, frame=frame, hint="check disk or network, then run again")
+
+
+def content_digest(url: str) -> str:
+    """sha256 (hex) of the bytes of a local path or URL, read in 8 MiB blocks."""
+    digest = hashlib.sha256()
+    with open_bytes(url) as file:
+        try:
+            while block := file.read(BLOCK):
+                digest.update(block)
+        except OSError as error:
+            raise reading_failed(url, error) from error
+    return digest.hexdigest()
+
+
+def _line(error: BaseException) -> str:
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or error).splitlines()[0] if str(strerror or error) else type(error).__name__

@@ -1,0 +1,180 @@
+"""Segments: the source's luma, unchanged, with synthesised chroma, encoded so that segments join without re-encoding."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from enum import StrEnum
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from dvcp.colour import subsample_chroma, upsample_chroma
+from dvcp.errors import MediaError, StoreError
+from dvcp.media.pixels import plane_view, yuv_name
+from dvcp.media.probe import FIELD_ORDERS, FULL_RANGE, LIMITED_RANGE, VideoInfo
+from dvcp.media.source import av_path
+from dvcp.methods.base import Samples
+
+
+class Profile(StrEnum):
+    """What is delivered.
+
+    ``MASTER``: FFV1 version 3, intra only, slices with checksums; depth, size and chroma grid of the source (4:2:0 for gray).
+    ``ACCESS``: H.264 4:2:0 8 bit for viewing, without B-frames; deeper sources are rounded to 8 bits, and an odd size is extended to
+    the next even one by repeating the last column or row (4:2:0 cropping in H.264 counts in twos, so it cannot be tagged away).
+    """
+
+    MASTER = "master"
+    ACCESS = "access"
+
+    @property
+    def suffix(self) -> str:
+        """File name suffix of the assembled output."""
+        return ".mkv" if self is Profile.MASTER else ".mp4"
+
+
+class SegmentWriter:
+    """Encodes consecutive frames of one segment into a local Matroska file. The same input gives the same bytes.
+
+    Segments carry no time of their own; :func:`dvcp.media.assemble.assemble` sets every PTS. Use as a context manager; the file is
+    whole only after the block.
+    """
+
+    def __init__(self, path: str, info: VideoInfo, profile: Profile) -> None:
+        self._path, self._info, self._profile = path, info, profile
+        self._stack = ExitStack()
+        self._count = 0
+        self._container: OutputContainer
+        self._stream: VideoStream
+
+    def __enter__(self) -> Self:
+        with writing(self._path):
+            # bitexact: otherwise Matroska writes a random segment id and the time of day
+            options = {"fflags": "+bitexact"}
+            self._container = self._stack.enter_context(av.open(av_path(self._path), "w", format="matroska", container_options=options))
+            self._stream = self._add_stream()
+            # now, not at the first frame, so that a folder that cannot be written is found before any work is done
+            self._container.start_encoding()
+        return self
+
+    def write(self, luma: Samples, chroma: Samples) -> None:
+        """Append frames: luma ``[T, H, W]`` and chroma ``[T, 2, Hc, Wc]``, native samples of the film's depth and chroma grid.
+
+        Raises:
+            StoreError: no space.
+            MediaError: the encoder refused.
+            ValueError: shapes or sample types are not the film's.
+        """
+        info = self._info
+        shape = (len(luma), info.height, info.width), (len(luma), 2, *info.colour.chroma_shape(info.height, info.width))
+        if (luma.shape, chroma.shape) != shape or luma.dtype != info.colour.dtype or chroma.dtype != info.colour.dtype:
+            found = f"{luma.shape} {luma.dtype} and {chroma.shape} {chroma.dtype}"
+            raise ValueError(f"expected luma and chroma of shape {shape} and type {info.colour.dtype.__name__}, got {found}")
+        depth = info.colour.depth if self._profile is Profile.MASTER else 8
+        with writing(self._path):
+            for y, c in zip(luma, chroma, strict=True):
+                picture = (y, c[0], c[1]) if self._profile is Profile.MASTER else access_planes(y, c, info)
+                frame = VideoFrame(self._stream.width, self._stream.height, self._stream.pix_fmt or "")
+                for index, samples in enumerate(picture):
+                    plane_view(frame, index, depth)[:] = samples
+                frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
+                self._count += 1
+                self._container.mux(self._stream.encode(frame))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is not None:
+            # the file is abandoned; a second error from flushing it must not hide the first
+            try:
+                self._stack.close()
+            except (av.error.FFmpegError, OSError):
+                return
+            return
+        with writing(self._path), self._stack:
+            self._container.mux(self._stream.encode(None))
+
+    def _add_stream(self) -> VideoStream:
+        info, master = self._info, self._profile is Profile.MASTER
+        # Matroska segments count in milliseconds: a faster clock would give two frames one time stamp
+        rate = min(max(info.average_rate, Fraction(1)), Fraction(500)).limit_denominator(1001)
+        options = MASTER_OPTIONS if master else ACCESS_OPTIONS
+        interlaced = info.field_order in ("tt", "bb", "tb", "bt")
+        if interlaced and not master:
+            options = options | {"x264-params": "tff=1" if info.field_order in ("tt", "tb") else "bff=1"}
+        stream = self._container.add_stream("ffv1" if master else "libx264", rate=rate, options=options)
+        context = stream.codec_context
+        if master:
+            stream.width, stream.height = info.width, info.height
+            stream.pix_fmt = yuv_name(info.colour.depth, info.colour.subsample)
+        else:
+            stream.width, stream.height = info.width + info.width % 2, info.height + info.height % 2
+            stream.pix_fmt = "yuv420p"
+        context.time_base = 1 / rate
+        context.sample_aspect_ratio = info.sample_aspect
+        context.colorspace = matrix_code(info)
+        context.color_range = FULL_RANGE if info.colour.full_range else LIMITED_RANGE
+        context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
+        context.field_order = FIELD_ORDERS.index(info.field_order)
+        context.flags |= int(Flags.bitexact) | (int(Flags.interlaced_dct | Flags.interlaced_me) if interlaced and not master else 0)
+        # x264's decisions depend on its number of threads, so the number is fixed, whatever the machine has
+        context.thread_count = 2
+        return stream
+
+
+#: FFV1 chooses its own number of slices (4 at least above CIF): a fixed one is refused for small pictures
+MASTER_OPTIONS = {"level": "3", "g": "1", "slicecrc": "1"}
+ACCESS_OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}
+
+
+def matrix_code(info: VideoInfo) -> int:
+    """CICP code of the film's matrix; BT.601 has one for each of its two line standards, told apart by the primaries."""
+    if info.colour.matrix == "bt601":
+        return 5 if info.colour.primaries == 5 else 6
+    return {"bt709": 1, "bt2020": 9}[info.colour.matrix]
+
+
+def access_planes(luma: Samples, chroma: Samples, info: VideoInfo) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """One frame for viewing: Y ``[H', W']``, Cb and Cr ``[H'/2, W'/2]`` in 8 bits, H' and W' even, from native luma and chroma."""
+    colour = info.colour
+    if colour.subsample != (1, 1):
+        wide = upsample_chroma(chroma, info.height, info.width, colour).astype(np.float32)
+        planes: NDArray[Any] = np.rint(subsample_chroma(wide, replace(colour, subsample=(1, 1)))).astype(colour.dtype)
+    else:
+        planes = chroma
+    even = ((0, info.height % 2), (0, info.width % 2))
+    return np.pad(to_8_bit(luma, colour.depth), even, mode="edge"), to_8_bit(planes[0], colour.depth), to_8_bit(planes[1], colour.depth)
+
+
+def to_8_bit(samples: NDArray[Any], depth: int) -> NDArray[np.uint8]:
+    """Native samples rounded (half up) to 8 bits."""
+    if depth == 8:
+        return samples.astype(np.uint8, copy=False)
+    shift = depth - 8
+    rounded: NDArray[np.uint8] = np.minimum((samples.astype(np.uint32) + (1 << (shift - 1))) >> shift, 255).astype(np.uint8)
+    return rounded
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turns what writing a local file can raise into StoreError (disk) or MediaError (encoder, container)."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        text = (error.strerror or str(error)).splitlines()[0]
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError("no space left to write", file=path, hint="free space or choose another work folder") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO):
+            hint = "check that the folder exists and may be written"
+            raise StoreError(f"cannot be written: {text}", file=path, hint=hint) from error
+        raise MediaError(f"cannot be encoded: {text}", file=path, hint="the encoder or container refused it") from error

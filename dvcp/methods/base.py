@@ -1,0 +1,114 @@
+"""The protocol every colour propagation method follows, split exactly where the data dependencies are.
+
+``anchor`` once a reference; ``match`` for any window in any order (parallel); ``propagate`` in order (sequential).
+A method is three functions free of Ray, files and clocks; the runtime knows nothing else of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dvcp.colour import ColourSpec
+
+#: native samples of a luma plane: uint8 for 8 bit, uint16 (value in the low bits) above
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How the runtime cuts time for a method: ``frames`` per window, fixed, so that a frame is always computed in the same batch."""
+
+    frames: int = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A colour picture on the frame grid of the film.
+
+    Attributes:
+        luma: native samples ``[H, W]``: of the film's own frame when the picture is a painted frame of the shot, of the picture otherwise.
+        chroma: float32 ``[2, Hc, Wc]``, Cb and Cr centred at 0, range [-0.5, 0.5], on the film's chroma grid.
+        in_shot: True when the picture is a frame of the shot it colours, so motion leads from it to its neighbours.
+        digest: sha256 (hex) of what the picture was read from.
+    """
+
+    luma: Samples
+    chroma: NDArray[np.float32]
+    in_shot: bool
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Consecutive frames in propagation order (backward propagation reads the film backward).
+
+    Attributes:
+        frames: frame numbers, ``[T]``, each one step after the last (step +1 or -1).
+        luma: native samples ``[T, H, W]``; may be read-only (it may lie in shared memory).
+        colour: how those samples map to light; equal for the whole stream.
+    """
+
+    frames: tuple[int, ...]
+    luma: Samples
+    colour: ColourSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What matching found for one window: small, so that it travels.
+
+    Attributes:
+        planes: float16 ``[T, 3, h, w]``, the matched picture I^s (Y', Cb, Cr) on the method's working grid, or None where a method matches
+            nothing. Its Y' beside the frame's own tells the fusion how far to trust its colour.
+        confidence: uint8 ``[T, h, w]``, 255 = certain, or None.
+    """
+
+    planes: NDArray[np.float16] | None = None
+    confidence: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Chroma:
+    """Synthesised colour of one window, in propagation order.
+
+    Attributes:
+        planes: float32 ``[T, 2, Hc, Wc]``, Cb and Cr centred at 0, on the film's chroma grid.
+        confidence: uint8 ``[T, Hc, Wc]``, 255 = certain.
+    """
+
+    planes: NDArray[np.float32]
+    confidence: NDArray[np.uint8]
+
+
+class Method(Protocol):
+    """A way to carry colour along a shot. ``State`` and ``Anchor`` are the method's own; a state is a dict of numpy arrays, so that
+    the runtime can store it between segments and a resumed run is bit-identical."""
+
+    name: str
+    window: WindowSpec
+
+    def digest(self) -> str:
+        """sha256 (hex) of everything that decides the output: method, configuration, weights."""
+        ...
+
+    def anchor(self, reference: Reference, colour: ColourSpec) -> Any:
+        """What matching needs of a reference; computed once, read-only after (picklable, CPU arrays)."""
+        ...
+
+    def match(self, window: Window, anchor: Any) -> Evidence:
+        """Evidence for one window. Stateless: any order, any process."""
+        ...
+
+    def propagate(
+        self, state: dict[str, NDArray[Any]] | None, window: Window, evidence: Evidence
+    ) -> tuple[dict[str, NDArray[Any]], Chroma]:
+        """Colour one window, given the state after the frame before it."""
+        ...
+
+    def start(self, reference: Reference, colour: ColourSpec) -> dict[str, NDArray[Any]] | None:
+        """The state at the reference's own frame, or None when the reference is not a frame of the shot."""
+        ...

@@ -1,0 +1,1 @@
+"""The heavy arithmetic: each op has a readable reference and a fast version, tested equal."""

