@@ -9,6 +9,7 @@ film to the shot list. EDL is written here and not by OpenTimelineIO's adapter, 
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import re
@@ -17,9 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import opentimelineio as otio
-
-from dvcp.errors import ShotListError
+from dvcp.errors import ConfigError, ShotListError
 
 
 @dataclass(frozen=True)
@@ -223,10 +222,19 @@ def _in_film_order(starts: list[tuple[int, int]], url: str) -> None:
 # OTIO
 
 
+def _opentimelineio() -> Any:
+    try:
+        return importlib.import_module("opentimelineio")
+    except ImportError:
+        hint = "pip install 'dvcp[archive]', or keep it as .edl, .csv or .json"
+        raise ConfigError("an .otio shot list needs OpenTimelineIO", hint=hint) from None
+
+
 def _encode_otio(rows: list[Row], film: Film) -> bytes:
+    otio = _opentimelineio()
     rate = float(film.rate)
 
-    def span(first: int, length: int) -> otio.opentime.TimeRange:
+    def span(first: int, length: int) -> Any:
         return otio.opentime.TimeRange(otio.opentime.RationalTime(first, rate), otio.opentime.RationalTime(length, rate))
 
     timeline = otio.schema.Timeline(film.source.rpartition("/")[2], metadata={"dvcp": {"rate": str(film.rate)}})
@@ -242,6 +250,7 @@ def _encode_otio(rows: list[Row], film: Film) -> bytes:
 
 
 def _decode_otio(data: bytes, url: str, film: Film) -> list[Row]:
+    otio = _opentimelineio()
     try:
         timeline = otio.adapters.read_from_string(_text(data), "otio_json")
     except (ValueError, otio.exceptions.OTIOError) as error:
@@ -250,7 +259,7 @@ def _decode_otio(data: bytes, url: str, film: Film) -> list[Row]:
     if not tracks:
         raise ShotListError("no video track", file=url, hint="the shots are the clips of the first video track")
 
-    def frames(time: otio.opentime.RationalTime, shot: int) -> int:
+    def frames(time: Any, shot: int) -> int:
         # The rate is only a label of the same frames; a really different one means the list was made for another film.
         if abs(time.rate / float(film.rate) - 1) > 0.005:
             message = f"counts {time.rate:g} frames a second, the film has {float(film.rate):g}"

@@ -1,0 +1,271 @@
+"""The ``dvcp`` command. Thin: it reads options, calls the library and prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dvcp import __version__
+from dvcp.errors import DvcpError, VerifyError
+from dvcp.media.probe import probe as probe_film
+from dvcp.media.source import stem
+from dvcp.media.writer import Profile
+from dvcp.methods import NAMES
+from dvcp.runtime.cluster import PoolSettings
+from dvcp.runtime.references import Missing
+
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]},
+    help="Carry colour through film: paint one frame of a shot, dvcp colours the rest and proves that nothing but colour was added.\n\n"
+    "Exit codes: 0 done; 1 failed; 2 usage; 3 unreadable film; 4 unusable stills; 5 bad shot list; 6 storage; 7 weights; 10 verification failed.",
+)  # fmt: skip
+references_app = typer.Typer(no_args_is_help=True, help="The stills a colourist paints.")
+train_app = typer.Typer(no_args_is_help=True, help="Train the networks on your own footage.")
+app.add_typer(references_app, name="references")
+app.add_typer(train_app, name="train")
+out_console, err_console = Console(), Console(stderr=True)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Source = Annotated[str, typer.Argument(metavar="SRC", help="The film: a path or any fsspec URL (s3://..., https://...).")]
+
+
+def _say(data: Any, text: str, as_json: bool) -> None:
+    typer.echo(json.dumps(data, indent=2, default=str) if as_json else text)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """One line on stderr and the error's own exit code instead of a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except DvcpError as error:
+            typer.echo(f"dvcp: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+    return run
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is going on, to stderr.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(message)s", stream=sys.stderr)
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+@guarded
+def probe(source: Source, as_json: Json = False) -> None:
+    """Say what a film is: size, depth, colour tags, clock, sound."""
+    info = probe_film(source)
+    data = info.to_json()
+    _say(data, "\n".join(f"{key:18} {value}" for key, value in data.items()), as_json)
+
+
+@app.command()
+@guarded
+def shots(
+    source: Source,
+    out: Annotated[str, typer.Option(help="Where to write the list: .otio, .edl, .csv or .json. Edit it and give it to colorize --shots.")],
+    as_json: Json = False,
+) -> None:
+    """Find the cuts of a film and write its shot list."""
+    from dvcp.shots.detect import detect_shots
+    from dvcp.shots.timeline import write_shots
+
+    found = detect_shots(probe_film(source))
+    write_shots(found, out)
+    rows = [{"shot": s.number, "first": s.span.first, "last": s.span.stop - 1} for s in found.shots]
+    _say({"out": out, "shots": rows}, f"{len(rows)} shots -> {out}", as_json)
+
+
+@references_app.command("export")
+@guarded
+def references_export(
+    source: Source,
+    out: Annotated[str, typer.Option(help="Folder for the gray key frames, one a shot, named by shot and frame.")],
+    shot_list: Annotated[str | None, typer.Option("--shots", help="Edited shot list; default: find the cuts.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one gray key frame a shot. Paint over them, save under the same names, then run colorize --references on the folder."""
+    from dvcp.shots.detect import detect_shots
+    from dvcp.shots.keyframe import export_references
+    from dvcp.shots.timeline import read_shots
+
+    info = probe_film(source)
+    found = read_shots(shot_list, len(info.frames), info.average_rate, source) if shot_list else detect_shots(info)
+    done = export_references(info, found, out)
+    data = {"written": list(done.written), "kept": list(done.kept), "shots": done.list_url}
+    kept = f", {len(done.kept)} kept as they were" if done.kept else ""
+    _say(data, f"{len(done.written)} stills to paint -> {out}{kept}; shot list {done.list_url}", as_json)
+
+
+@app.command()
+@guarded
+def colorize(
+    source: Source,
+    out: Annotated[str, typer.Option(help="Output file (.mkv master, .mp4 access) or a folder ending in '/'. Any fsspec URL.")],
+    references: Annotated[str | None, typer.Option(help="Painted stills: a folder, one image, or a manifest .csv/.json.")] = None,
+    method: Annotated[str, typer.Option(help=" | ".join(NAMES))] = "dvcp",
+    profile: Annotated[Profile, typer.Option(help="master: FFV1/Matroska, luma bit for bit. access: H.264/MP4.")] = Profile.MASTER,
+    shot_list: Annotated[str | None, typer.Option("--shots", help="Edited shot list; default: the exporter's beside the stills, else find cuts.")] = None,
+    at: Annotated[int | None, typer.Option(help="Frame that a single image paints, when its name does not say.")] = None,
+    missing: Annotated[Missing, typer.Option(help="What a shot without a still gets.")] = Missing.NEAREST,
+    address: Annotated[str | None, typer.Option(help="Ray cluster, e.g. auto or ray://head:10001; default: this machine.")] = None,
+    matchers: Annotated[int, typer.Option(min=0, help="Matcher actors; 0 = as many as propagators.")] = 0,
+    propagators: Annotated[int, typer.Option(min=0, help="Propagators; 0 = one a GPU, or one for four cores.")] = 0,
+    gpus_per_propagator: Annotated[float | None, typer.Option(help="GPUs each propagator holds; fractions allowed.")] = None,
+    gpus_per_matcher: Annotated[float | None, typer.Option(help="GPUs each matcher holds; fractions allowed.")] = None,
+    weights: Annotated[str, typer.Option(help="Weights file or URL; 'default' is what ships.")] = "default",
+    working_height: Annotated[int, typer.Option(min=64, help="Most lines the networks see; colour is brought back along edges.")] = 576,
+    as_json: Json = False,
+) -> None:
+    """Colour a film from painted stills. Run the same command again after any interruption: only what is missing is computed."""
+    from dvcp.progress import bar
+    from dvcp.runtime.job import JobSettings, deliver, prepare, propagate, verify_output
+
+    pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
+    options = {"weights": weights, "working_height": working_height} if method in ("dvcp", "local", "global") else {}
+    job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, pools))
+    for warning in job.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    todo = job.todo()
+    with bar(stem(source), todo, len(job.info.frames)) as report:
+        records = propagate(job, report)
+    late = deliver(job)
+    for warning in late:
+        typer.echo(f"warning: {warning}", err=True)
+    _, problems = verify_output(job.output.file_url, source)
+    data = {
+        "out": job.output.file_url, "ledger": job.output.ledger_url, "frames": len(job.info.frames), "shots": len(job.shots.shots),
+        "segments": len(job.segments), "computed": len(records), "warnings": [*job.warnings, *late], "problems": problems,
+    }  # fmt: skip
+    reused = len(job.segments) - len(records)
+    _say(data, f"{job.output.file_url}: {data['frames']} frames, {data['shots']} shots, {len(records)} segments computed, {reused} reused", as_json)
+    _refuse(problems)
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        for problem in problems[1:]:
+            typer.echo(f"dvcp: {problem}", err=True)
+        raise VerifyError(problems[0], hint="the output is not what it should be; keep it apart")
+
+
+@app.command()
+@guarded
+def verify(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A file that dvcp wrote.")],
+    source: Annotated[str, typer.Option(help="The film it was made from.")],
+    as_json: Json = False,
+) -> None:
+    """Prove that an output holds its source: frames, PTS, every luma sample, sound, ledger and checksums. Exit code 10 when it does not."""
+    from dvcp.runtime.job import verify_output
+
+    comparison, problems = verify_output(out, source)
+    luma = f"luma at least {comparison.min_luma_psnr:.1f} dB (lossy)" if comparison.lossy else f"{comparison.differing_luma_samples} luma samples differ"
+    data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
+    _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {'FAILED' if problems else 'OK'}", as_json)
+    _refuse(problems)
+
+
+@app.command()
+@guarded
+def evaluate(
+    clips: Annotated[str, typer.Option(help="Folder of colour clips, one shot each; the first frame is the reference.")],
+    out: Annotated[str, typer.Option(help="Folder for tables, curves and contact sheets.")],
+    methods: Annotated[str, typer.Option(help="Names, comma separated.")] = ",".join(NAMES),
+    frames: Annotated[int, typer.Option(min=1, help="Frames after the reference.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more. An interrupted evaluation goes on where it was."""
+    from dvcp.evaluation.run import EvaluationSettings
+    from dvcp.evaluation.run import evaluate as measure
+
+    summary = measure(EvaluationSettings(clips, tuple(m.strip() for m in methods.split(",") if m.strip()), frames, out), progress=not as_json)
+    _say(summary.to_json(), summary.markdown, as_json)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+Data = Annotated[str, typer.Option(help="Folder of colour clips, one shot each.")]
+Out = Annotated[Path, typer.Option(help="Folder for checkpoints, curves and weights; run again to resume.")]
+Licence = Annotated[list[str], typer.Option(help="Only clips of this licence_class in the clips.csv beside them; may be repeated.")]
+Minutes = Annotated[float, typer.Option(help="Stop after so many minutes of training, over all resumes; 0 = no limit.")]
+
+
+@train_app.command("local")
+@guarded
+def train_local_command(
+    data: Data,
+    out: Out,
+    licence: Licence = [],  # noqa: B006 - Typer copies it
+    steps: Annotated[int, typer.Option(help="Optimiser steps at most.")] = 100_000,
+    minutes: Minutes = 0,
+    batch: Annotated[int, typer.Option(help="Pairs a step.")] = 8,
+    size: Annotated[int, typer.Option(help="Crop on the chroma grid.")] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+) -> None:
+    """Stage one: F_w on frame pairs."""
+    from dvcp.nets.weights import save_weights
+    from dvcp.training.clips import load_clips, select_files
+    from dvcp.training.local import train_local
+    from dvcp.training.loop import Schedule
+
+    logging.getLogger().setLevel(logging.INFO)
+    clips = load_clips(select_files(data, licences=licence), out / "cache")
+    net, measured = train_local(clips, out, Schedule(steps, minutes, batch, rate), size=size)
+    digest = save_weights(out / "local.safetensors", {"local": net}, {k: f"{v:.4f}" for k, v in measured.items()})
+    typer.echo(f"{out / 'local.safetensors'} sha256 {digest}")
+
+
+@train_app.command("fusion")
+@guarded
+def train_fusion_command(
+    data: Data,
+    out: Out,
+    local: Annotated[Path, typer.Option(help="Weights of stage one.")],
+    licence: Licence = [],  # noqa: B006 - Typer copies it
+    steps: Annotated[int, typer.Option(help="Optimiser steps at most, over both passes.")] = 20_000,
+    minutes: Minutes = 0,
+    batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
+    size: Annotated[int, typer.Option(help="Crop on the working grid.")] = 96,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+) -> None:
+    """Stage two: F_f on roll-outs of F_w and F_s, then once more with F_f in the loop. Writes the complete dvcp.safetensors."""
+    from dvcp.nets.weights import load_local, save_weights
+    from dvcp.training.clips import load_clips, select_files
+    from dvcp.training.fusion import train_fusion
+    from dvcp.training.loop import Schedule
+
+    logging.getLogger().setLevel(logging.INFO)
+    clips = load_clips(select_files(data, licences=licence), out / "cache")
+    net, measured = train_fusion(clips, load_local(str(local)), out, Schedule(steps, minutes, batch, rate), size=size)
+    parts = {"local": load_local(str(local)), "fusion": net}
+    digest = save_weights(out / "dvcp.safetensors", parts, {k: f"{v:.4f}" for k, v in measured.items()})
+    typer.echo(f"{out / 'dvcp.safetensors'} sha256 {digest}")
+
+
+def main() -> None:
+    """Entry point of the ``dvcp`` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measuring methods against true colour: metrics, tables, plots."""

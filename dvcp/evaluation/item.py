@@ -1,0 +1,77 @@
+"""What is measured at a time, one clip with one method, and the file it is kept in so that an interrupted evaluation goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+#: raised whenever a metric or the way results are read changes, so that older items are measured again
+PROTOCOL = 1
+PER_FRAME = ("psnr_lab", "psnr_rgb", "delta_e2000", "l2_ab", "colourfulness", "colourfulness_truth")
+
+
+@dataclass(frozen=True)
+class Item:
+    """Scores of one method on one clip.
+
+    Attributes:
+        clip: file name.
+        clip_digest: sha256 (hex) of the file.
+        method: name it was asked for by.
+        method_digest: of method, configuration and weights.
+        frames: frames after the reference that were asked for; a short clip has fewer.
+        width, height: of the picture.
+        per_frame: a list for each name in PER_FRAME, element 0 for the first frame after the reference.
+        cdc, cdc_truth: colour distribution consistency of the result and of the true film; None for a single frame.
+        seconds: wall time of the colouring.
+    """
+
+    clip: str
+    clip_digest: str
+    method: str
+    method_digest: str
+    frames: int
+    width: int
+    height: int
+    per_frame: Mapping[str, list[float]]
+    cdc: float | None
+    cdc_truth: float | None
+    seconds: float
+
+    def __len__(self) -> int:
+        """Frames measured."""
+        return len(self.per_frame["psnr_lab"])
+
+    def mean(self, name: str, first: int | None = None) -> float:
+        """Mean of a per-frame score over all frames, or the first ``first`` of them (or what a shorter clip has of those)."""
+        values = self.per_frame[name][:first]
+        return sum(values) / len(values)
+
+    def to_bytes(self) -> bytes:
+        """JSON of all fields and the key."""
+        key = item_key(self.clip_digest, self.method_digest, self.frames)
+        return json.dumps({"key": key} | asdict(self), indent=1, allow_nan=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, key: str) -> Item | None:
+        """Inverse of :meth:`to_bytes`; None when the file is damaged or is of another key."""
+        try:
+            fields: dict[str, Any] = json.loads(data)
+            if fields.pop("key") != key or not all(fields["per_frame"][name] for name in PER_FRAME):
+                return None
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def item_key(clip_digest: str, method_digest: str, frames: int) -> str:
+    """sha256 (hex) of everything that decides the scores."""
+    return hashlib.sha256(json.dumps([PROTOCOL, clip_digest, method_digest, frames]).encode()).hexdigest()
+
+
+def item_name(clip: str, method: str, key: str) -> str:
+    """File name of an item, without extension: readable, and unlike that of any other clip, method or setting."""
+    return f"{clip}.{method}.{key[:16]}"

@@ -1,0 +1,232 @@
+"""Measure methods on clips of true colour: the first frame is the painted one, the rest is coloured from luma alone and compared."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
+from dvcp.errors import ConfigError, DvcpError, MediaError
+from dvcp.evaluation import metrics
+from dvcp.evaluation.item import PER_FRAME, Item, item_key, item_name
+from dvcp.evaluation.plots import plot, strip, strip_frames, strip_url
+from dvcp.evaluation.tables import CEILING, Summary, tables
+from dvcp.loop import colorize_frames
+from dvcp.media.probe import probe
+from dvcp.media.reader import FrameReader
+from dvcp.media.source import content_digest
+from dvcp.media.stills import frame_to_rgb, write_still
+from dvcp.methods import create
+from dvcp.methods.base import Method, Reference, Samples
+from dvcp.store import files
+from dvcp.timing import Span
+from dvcp.training.clips import VIDEO_SUFFIXES
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What to measure.
+
+    Attributes:
+        clips: folder (path or URL) of colour clips, one shot each.
+        methods: names, as :func:`dvcp.methods.create` takes them.
+        frames: frames after the reference to measure, 1 or more; a shorter clip gives what it has.
+        out: folder (path or URL) for results. Items found in it are not measured again.
+    """
+
+    clips: str
+    methods: tuple[str, ...]
+    frames: int = 50
+    out: str = "evaluation"
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ConfigError(f"cannot measure {self.frames} frames", hint="give 1 or more")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(f"cannot measure the methods {list(self.methods)}", hint="name one or more, each once")
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """The measured frames of one clip, native samples: luma ``[T, H, W]`` and chroma ``[T, 2, Hc, Wc]``; frame 0 is the reference."""
+
+    luma: Samples
+    chroma: Samples
+    colour: ColourSpec
+
+
+class Source:
+    """One clip: its digest at once, its frames only when something is left to measure."""
+
+    def __init__(self, url: str, frames: int) -> None:
+        self.url, self.name, self._frames = url, files.split(url)[1], frames
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) of the file. Raises MediaError."""
+        return content_digest(self.url)
+
+    @cached_property
+    def film(self) -> Film:
+        """Decoded at the first use. Raises MediaError, also for a clip that has no colour or nothing after its first frame."""
+        info = probe(self.url)
+        if info.gray:
+            raise MediaError("has no colour to compare with", file=self.url, hint="evaluate on colour clips")
+        if len(info.frames) < 2:
+            raise MediaError("has a single frame: nothing follows the reference", file=self.url, hint="evaluate on longer clips")
+        with FrameReader(info) as reader:
+            return Film(*reader.planes(Span(0, min(self._frames + 1, len(info.frames)))), info.colour)
+
+
+def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
+    """Measure every method on every clip, keep each result as soon as it is there, and write tables and plots.
+
+    A clip that cannot be measured is listed in ``failed`` of the summary, and the rest goes on.
+
+    Args:
+        settings: what to measure.
+        progress: show a bar and a line for each result on standard error; without it the lines go to the log.
+
+    Raises:
+        ConfigError: no clips, or an unknown method.
+        WeightsError: a method whose weights cannot be loaded.
+        StoreError: results cannot be written.
+    """
+    urls = find_clips(settings.clips)
+    methods = {name: create(name) for name in settings.methods}
+    items: list[Item] = []
+    failed: list[str] = []
+    with _reporting(len(urls) * len(methods), progress) as report:
+        for url in urls:
+            source = Source(url, settings.frames)
+            for done, (name, method) in enumerate(methods.items()):
+                try:
+                    item = kept_or_measured(source, name, method, settings)
+                except MediaError as error:
+                    failed.append(str(error))
+                    report(f"FAILED {error}", len(methods) - done)
+                    break
+                except DvcpError:
+                    raise  # weights or storage: every other clip would fail the same way
+                except Exception as error:
+                    # a night of measuring must not be lost to what a network makes of one clip, such as running out of memory
+                    log.debug("%s with %s", url, name, exc_info=True)
+                    failed.append(f"{url}, {name}: {type(error).__name__}: {' '.join(str(error).split())}")
+                    report(f"FAILED {failed[-1]}", 1)
+                else:
+                    items.append(item)
+                    report(f"{item.clip} {name}: PSNR-Lab {item.mean('psnr_lab'):.2f} dB over {len(item)} frames", 1)
+    summary = Summary(settings.frames, tuple(items), failed)
+    for file_name, text in tables(summary).items():
+        files.put_bytes(text.encode(), files.join(settings.out, file_name))
+    plot(summary, settings.out)
+    return summary
+
+
+def find_clips(folder: str) -> list[str]:
+    """URLs of the videos in a folder, sorted by name.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    names = [name for name in files.list_names(folder) if name.lower().endswith(VIDEO_SUFFIXES)]
+    if not names:
+        raise ConfigError("holds no video files to measure on", file=folder, hint="give a folder of clips, one shot each")
+    return [files.join(folder, name) for name in names]
+
+
+def kept_or_measured(source: Source, name: str, method: Method, settings: EvaluationSettings) -> Item:
+    """The item of one clip and method: read back if an earlier evaluation left it in ``settings.out``, else measured and kept there."""
+    key = item_key(source.digest, method.digest(), settings.frames)
+    url = files.join(settings.out, "items", f"{item_name(source.name, name, key)}.json")
+    kept = files.get_bytes(url)
+    item = Item.from_bytes(kept, key) if kept is not None else None
+    if item is None or not files.exists(strip_url(settings.out, item)):
+        item = measure(source, name, method, settings)
+        files.put_bytes(item.to_bytes(), url)
+    return item
+
+
+def measure(source: Source, name: str, method: Method, settings: EvaluationSettings) -> Item:
+    """Colour one clip from its first frame and compare the frames after it; the strip for the contact sheet is stored on the way."""
+    film = source.film
+    colour = film.colour
+    reference = Reference(film.luma[0], chroma_to_unit(film.chroma[0], colour), in_shot=True, digest=source.digest)
+    started = time.perf_counter()
+    planes = colorize_frames(method, film.luma, {0: reference}, colour).planes
+    seconds = time.perf_counter() - started
+
+    count = len(film.luma) - 1
+    scores: dict[str, list[float]] = {column: [] for column in PER_FRAME}
+    shares, shares_truth, rows = [], [], []
+    for k in range(1, count + 1):
+        # codes first: what is measured is what a file would hold
+        result = frame_to_rgb(film.luma[k], unit_to_chroma(planes[k], colour), colour)
+        truth = frame_to_rgb(film.luma[k], film.chroma[k], colour)
+        for column, value in frame_scores(result, truth).items():
+            scores[column].append(value)
+        shares.append(metrics.histograms(result))
+        shares_truth.append(metrics.histograms(truth))
+        if k in strip_frames(count):
+            gray = frame_to_rgb(film.luma[k], np.zeros_like(planes[k]), colour)
+            rows.append([gray, result, truth])
+    item = Item(
+        clip=source.name,
+        clip_digest=source.digest,
+        method=name,
+        method_digest=method.digest(),
+        frames=settings.frames,
+        width=film.luma.shape[2],
+        height=film.luma.shape[1],
+        per_frame=scores,
+        cdc=metrics.cdc_of_histograms(shares) if count > 1 else None,
+        cdc_truth=metrics.cdc_of_histograms(shares_truth) if count > 1 else None,
+        seconds=seconds,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        picture = os.path.join(folder, "strip.png")
+        write_still(picture, strip(rows))
+        files.put_file(picture, strip_url(settings.out, item))
+    return item
+
+
+def frame_scores(result: metrics.Picture, truth: metrics.Picture) -> dict[str, float]:
+    """The scores in PER_FRAME of one frame, from uint8 RGB ``[H, W, 3]``."""
+    lab, lab_truth = metrics.rgb_to_lab(result), metrics.rgb_to_lab(truth)
+    return {
+        "psnr_lab": min(CEILING, metrics.psnr_lab(lab, lab_truth)),
+        "psnr_rgb": min(CEILING, metrics.psnr_rgb(result, truth)),
+        "delta_e2000": metrics.delta_e2000(lab, lab_truth),
+        "l2_ab": metrics.l2_ab(lab, lab_truth),
+        "colourfulness": metrics.colourfulness(result),
+        "colourfulness_truth": metrics.colourfulness(truth),
+    }
+
+
+@contextmanager
+def _reporting(total: int, progress: bool) -> Iterator[Callable[[str, int], None]]:
+    """A function that reports, in one line, how many more pieces of ``total`` are done."""
+    if not progress:
+        yield lambda line, pieces: log.info(line)
+        return
+    columns = (TextColumn("evaluate"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("evaluate", total=total)
+
+        def report(line: str, pieces: int) -> None:
+            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            bar.advance(task, pieces)
+
+        yield report

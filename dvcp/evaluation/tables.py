@@ -1,0 +1,237 @@
+"""From items to tables: pure functions, so that a table can be made again from the items alone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dvcp.evaluation.item import PER_FRAME, PROTOCOL, Item
+
+#: the distances of the published table (Deep Video Color Propagation, figure 8)
+HORIZONS = (10, 20, 30, 40, 50)
+REFERENCE_POLICY = "true first frame"
+#: dB given to a frame equal to the truth, whose PSNR is infinite and would make every mean infinite
+CEILING = 100.0
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means of one method, over one clip or over several.
+
+    Attributes:
+        psnr_lab: dB over the first N frames after the reference, by N.
+        psnr_rgb: dB.
+        delta_e2000: CIEDE2000.
+        l2_ab: distance in the a*b* plane.
+        cdc, cdc_truth: colour distribution consistency; None where no clip has two frames.
+        colourfulness, colourfulness_truth: Hasler and Suesstrunk.
+    """
+
+    psnr_lab: Mapping[int, float]
+    psnr_rgb: float
+    delta_e2000: float
+    l2_ab: float
+    cdc: float | None
+    cdc_truth: float | None
+    colourfulness: float
+    colourfulness_truth: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One evaluation.
+
+    Attributes:
+        frames: frames after the reference that were asked for.
+        items: every measurement, clip by clip.
+        failed: one line for each clip, or clip and method, that could not be measured.
+    """
+
+    frames: int
+    items: tuple[Item, ...]
+    failed: list[str]
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Values of N in the tables."""
+        return (*(n for n in HORIZONS if n < self.frames), self.frames)
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """Method name -> digest, in the order measured."""
+        return {item.method: item.method_digest for item in self.items}
+
+    @property
+    def clips(self) -> list[str]:
+        """Clips measured with every method that was measured at all: means go over these alone, so that methods compare."""
+        done: dict[str, set[str]] = {}
+        for item in self.items:
+            done.setdefault(item.clip, set()).add(item.method)
+        return [clip for clip, methods in done.items() if methods == set(self.methods)]
+
+    @property
+    def dataset(self) -> str:
+        """sha256 (hex) over the sorted digests of the clips the means go over."""
+        clips = set(self.clips)
+        digests = sorted({item.clip: item.clip_digest for item in self.items if item.clip in clips}.values())
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+    def of_method(self, method: str) -> list[Item]:
+        """Its items on :attr:`clips`."""
+        clips = set(self.clips)
+        return [item for item in self.items if item.method == method and item.clip in clips]
+
+    def means(self) -> dict[str, Scores]:
+        """Mean over clips of each clip's means, by method; empty when no clip was measured with every method."""
+        return {method: mean_scores(self.of_method(method), self.horizons) for method in self.methods if self.of_method(method)}
+
+    def notes(self) -> list[str]:
+        """How the numbers came about, one line each."""
+        lines = [
+            "PSNR-Lab@N: mean over the first N frames after the reference, then over clips; peak 255, L* x 255/100, a* b* as they are",
+            "the reference frame itself is never counted; its luma and that of every frame is the film's own",
+            f"a frame equal to the truth counts as {CEILING:g} dB",
+        ]
+        lengths = {item.clip: len(item) for item in self.items if item.clip in set(self.clips)}
+        for n in self.horizons:
+            if short := sum(length < n for length in lengths.values()):
+                lines.append(f"N={n}: {short} of {len(lengths)} clips are shorter and count with the frames they have")
+        if left_out := len({item.clip for item in self.items}) - len(lengths):
+            lines.append(f"{left_out} clips lack a method and are left out of the means")
+        return lines
+
+    @property
+    def markdown(self) -> str:
+        """A compact table, methods by N."""
+        head = ["method", *(f"PSNR-Lab@{n}" for n in self.horizons), "PSNR-RGB", "dE2000", "L2 ab", "CDC", "colourfulness"]
+        means = self.means()
+        rows = [
+            [
+                method,
+                *(f"{v:.2f}" for v in (*s.psnr_lab.values(), s.psnr_rgb, s.delta_e2000, s.l2_ab)),
+                _cdc(s.cdc),
+                f"{s.colourfulness:.2f}",
+            ]
+            for method, s in means.items()
+        ]
+        if means:
+            truth = next(iter(means.values()))
+            blank = ["-"] * (len(head) - 3)
+            rows.append(["*truth*", *blank, _cdc(truth.cdc_truth), f"{truth.colourfulness_truth:.2f}"])
+        lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, rows), ""]
+        sizes = sorted({f"{item.width}x{item.height}" for item in self.items})
+        lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {REFERENCE_POLICY}, dataset {self.dataset[:16]}"]
+        lines += [f"- {method}: {digest[:16]}" for method, digest in self.methods.items()]
+        lines += [f"- {note}" for note in self.notes()]
+        lines += [f"- FAILED {line}" for line in self.failed]
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the per-frame scores, as JSON values."""
+        return {
+            "protocol": PROTOCOL,
+            "dataset": self.dataset,
+            "reference": REFERENCE_POLICY,
+            "frames": self.frames,
+            "methods": self.methods,
+            "mean": {method: asdict(scores) for method, scores in self.means().items()},
+            "pooled_psnr_lab": {method: pooled(self.of_method(method), self.horizons) for method in self.means()},
+            "clips": [
+                {"clip": i.clip, "digest": i.clip_digest, "method": i.method, "width": i.width, "height": i.height, "frames": len(i)}
+                | {"seconds": i.seconds}
+                | asdict(mean_scores([i], self.horizons))
+                for i in self.items
+            ],
+            "notes": self.notes(),
+            "failed": self.failed,
+        }
+
+
+def mean_scores(items: Sequence[Item], horizons: Iterable[int]) -> Scores:
+    """Each clip's means, averaged over the clips (one or more)."""
+
+    def over_clips(name: str, first: int | None = None) -> float:
+        return sum(item.mean(name, first) for item in items) / len(items)
+
+    return Scores(
+        psnr_lab={n: over_clips("psnr_lab", n) for n in horizons},
+        psnr_rgb=over_clips("psnr_rgb"),
+        delta_e2000=over_clips("delta_e2000"),
+        l2_ab=over_clips("l2_ab"),
+        cdc=_mean_known(item.cdc for item in items),
+        cdc_truth=_mean_known(item.cdc_truth for item in items),
+        colourfulness=over_clips("colourfulness"),
+        colourfulness_truth=over_clips("colourfulness_truth"),
+    )
+
+
+def pooled(items: Sequence[Item], horizons: Iterable[int]) -> dict[int, float]:
+    """PSNR-Lab by N, all frames of all clips weighing the same."""
+    values = {n: [v for item in items for v in item.per_frame["psnr_lab"][:n]] for n in horizons}
+    return {n: sum(v) / len(v) for n, v in values.items()}
+
+
+def curve(items: Sequence[Item], name: str = "psnr_lab") -> list[float]:
+    """A per-frame score by distance from the reference: mean over the clips that have that frame."""
+    longest = max((len(item) for item in items), default=0)
+    at = [[item.per_frame[name][k] for item in items if k < len(item)] for k in range(longest)]
+    return [sum(values) / len(values) for values in at]
+
+
+def table_csv(summary: Summary) -> str:
+    """A line for each clip and method, then one of each method's means."""
+    rows: list[list[Any]] = []
+    lines = [(i.method, i.clip, len(i), mean_scores([i], summary.horizons)) for i in summary.items]
+    lines += [(method, "mean", sum(map(len, summary.of_method(method))), scores) for method, scores in summary.means().items()]
+    for method, clip, frames, scores in lines:
+        fields = asdict(scores)
+        rows.append([method, clip, frames, *fields.pop("psnr_lab").values(), *fields.values()])
+    names = [name for name in Scores.__dataclass_fields__ if name != "psnr_lab"]
+    return _csv(["method", "clip", "frames", *(f"psnr_lab@{n}" for n in summary.horizons), *names], rows)
+
+
+def per_frame_csv(summary: Summary) -> str:
+    """A line for each frame of each clip and method; ``k`` counts from the reference, which is 0 and has no line."""
+    rows = [
+        [i.method, i.clip, k, *values]
+        for i in summary.items
+        for k, values in enumerate(zip(*(i.per_frame[name] for name in PER_FRAME), strict=True), start=1)
+    ]
+    return _csv(["method", "clip", "k", *PER_FRAME], rows)
+
+
+def tables(summary: Summary) -> dict[str, str]:
+    """File name -> content of every table."""
+    return {
+        "table.csv": table_csv(summary),
+        "per_frame.csv": per_frame_csv(summary),
+        "table.json": json.dumps(summary.to_json(), indent=1, allow_nan=False) + "\n",
+        "table.md": summary.markdown,
+    }
+
+
+def _mean_known(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _cdc(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6f}"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    # six decimals: more only makes two machines' tables differ in the last digits
+    writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    return out.getvalue()

@@ -1,0 +1,38 @@
+"""Ways to carry colour along a shot, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dvcp.errors import ConfigError
+from dvcp.methods.base import Method
+
+#: every name ``create`` knows, best first
+NAMES = ("dvcp", "local", "global", "flow", "copy", "gray")
+
+
+def create(name: str, **options: Any) -> Method:
+    """Build a method.
+
+    Args:
+        name: one of :data:`NAMES`.
+        options: for dvcp, local and global the fields of :class:`dvcp.methods.dvcp.Settings`.
+
+    Raises:
+        ConfigError: no such method or option.
+        WeightsError: its weights are missing or wrong.
+    """
+    from dvcp.methods import baselines
+
+    simple = {"gray": baselines.Gray, "copy": baselines.Copy, "flow": baselines.Flow}
+    if name in simple:
+        # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
+        return simple[name]()
+    if name in ("dvcp", "local", "global"):
+        from dvcp.methods.dvcp import DeepPropagation, Settings
+
+        try:
+            return DeepPropagation(Settings(branches=name, **options))
+        except TypeError as error:
+            raise ConfigError(f"method {name}: {error}") from error
+    raise ConfigError(f"no method {name!r}", hint=f"one of {', '.join(NAMES)}")

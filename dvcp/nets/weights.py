@@ -1,0 +1,80 @@
+"""Trained weights: one safetensors file of float16 tensors, ``local.*`` for F_w and ``fusion.*`` for F_f, with how they were made in its header."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import fsspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from dvcp.errors import WeightsError
+from dvcp.nets.fusion import FusionNet
+from dvcp.nets.sepconv import KernelNet
+
+#: the weights that ship with dvcp
+DEFAULT = "default"
+_SHIPPED = "dvcp.safetensors"
+
+
+@lru_cache(maxsize=2)
+def _read(url: str) -> bytes:
+    if url == DEFAULT:
+        with as_file(files("dvcp") / "weights" / _SHIPPED) as path:
+            url = str(path)
+    try:
+        with fsspec.open(url, "rb") as file:
+            return bytes(file.read())
+    except OSError as error:
+        hint = "give --weights FILE, or train them: dvcp train local, then dvcp train fusion"
+        raise WeightsError("weights cannot be read", file=url, hint=hint) from error
+
+
+def weights_digest(url: str = DEFAULT) -> str:
+    """sha256 (hex) of a weights file."""
+    return hashlib.sha256(_read(url)).hexdigest()
+
+
+def _fill(net: nn.Module, prefix: str, url: str) -> None:
+    try:
+        tensors = {k[len(prefix) :]: v.float() for k, v in load(_read(url)).items() if k.startswith(prefix)}
+        net.load_state_dict(tensors)
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"no usable {prefix}* tensors: {reason}", file=url, hint="use weights written by dvcp train") from error
+
+
+def load_local(url: str = DEFAULT) -> KernelNet:
+    """F_w in eval mode, float32.
+
+    Raises:
+        WeightsError: the file is missing or holds other tensors.
+    """
+    last = load(_read(url)).get("local.vertical.last.weight")
+    net = KernelNet(taps=51 if last is None else len(last))
+    _fill(net, "local.", url)
+    return net.eval()
+
+
+def load_fusion(url: str = DEFAULT) -> FusionNet:
+    """F_f in eval mode, float32. Raises as :func:`load_local`."""
+    net = FusionNet()
+    _fill(net, "fusion.", url)
+    return net.eval()
+
+
+def save_weights(path: Path, parts: Mapping[str, nn.Module], made: Mapping[str, str]) -> str:
+    """Write networks (batch norm folded) as float16; ``made`` says how, in words. Returns the sha256 of the file."""
+    tensors: dict[str, Tensor] = {}
+    for prefix, net in parts.items():
+        tensors |= {f"{prefix}.{k}": v.detach().to("cpu", torch.float16).contiguous() for k, v in net.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, metadata=dict(made))
+    _read.cache_clear()
+    return hashlib.sha256(path.read_bytes()).hexdigest()

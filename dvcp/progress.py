@@ -1,0 +1,57 @@
+"""A progress bar for people, nothing for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from dvcp.runtime.actors import Progress as Frames
+from dvcp.runtime.plan import Segment
+from dvcp.store.ledger import SegmentRecord
+
+Report = Callable[[Segment, Frames | SegmentRecord | None], None]
+
+
+class _Rate(ProgressColumn):
+    """Frames a second over the last two minutes."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.2f} fps" if task.speed else "-- fps")
+
+
+@contextmanager
+def bar(title: str, segments: list[Segment], total: int) -> Iterator[Report]:
+    """Frames, shots, frames a second and time left, on stderr when that is a terminal; yields the callback that moves it.
+
+    Args:
+        segments: those still to be computed.
+        total: frames of the whole film; the finished ones count as done from the start.
+    """
+    work = [s for s in segments if not s.scout]
+    shots = {s.shot: sum(1 for t in work if t.shot == s.shot) for s in work}
+    done = total - sum(len(s.span) for s in work)
+    under_way: dict[str, int] = {}
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TextColumn("{task.fields[shots]}"),
+               _Rate(), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), speed_estimate_period=120) as progress:
+        task = progress.add_task(title, total=total, completed=done, shots=f"{len(shots)} shots left")
+
+        def report(segment: Segment, item: Frames | SegmentRecord | None) -> None:
+            if segment.scout:
+                return
+            if isinstance(item, Frames):
+                under_way[segment.key] = under_way.get(segment.key, 0) + item.frames
+                progress.advance(task, item.frames)
+            elif item is None:
+                progress.advance(task, -under_way.pop(segment.key, 0))
+            else:
+                shots[segment.shot] -= 1
+                progress.update(task, shots=f"{sum(1 for n in shots.values() if n)} shots left")
+
+        yield report

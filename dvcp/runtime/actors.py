@@ -1,0 +1,243 @@
+"""The four kinds of Ray actor. Each call is one whole segment (or one stateless window), and its memory lives and dies inside the call.
+
+A stage pulls from the one before it, and each is a streaming generator: the writer owns the propagator's stream, the propagator owns the
+decoder's. Per-frame calls on a stateful actor were tried elsewhere and lost: a restarted actor answers them with fresh state, silently.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from dvcp.colour import ColourSpec, unit_to_chroma
+from dvcp.loop import blend, nearness, verbatim
+from dvcp.media.probe import VideoInfo
+from dvcp.media.reader import FrameReader, windows
+from dvcp.media.stills import read_still, reference_from_still
+from dvcp.media.writer import Profile, SegmentWriter
+from dvcp.methods import create
+from dvcp.methods.base import Chroma, Evidence, Method, Reference, Window
+from dvcp.runtime.plan import Leg, ReferenceSource, Segment
+from dvcp.store.ledger import Ledger, SegmentRecord
+from dvcp.store.provenance import environment
+from dvcp.timing import Span
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every actor of a job needs to know; small, sent with each call.
+
+    Attributes:
+        info: the film.
+        method, options: of :func:`dvcp.methods.create`.
+        profile: of the output.
+        ledger: URL of the ledger's folder.
+        ahead: windows decoded and matched ahead of propagation, so that open work is bounded in bytes.
+    """
+
+    info: VideoInfo
+    method: str
+    options: tuple[tuple[str, Any], ...]
+    profile: Profile
+    ledger: str
+    ahead: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Frames coloured since the last report."""
+
+    frames: int
+
+
+def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
+    """Read a still, and the film's own frame it paints.
+
+    Raises:
+        ReferenceError: unreadable still.
+        MediaError: unreadable frame.
+    """
+    luma = None
+    if source.frame is not None:
+        with FrameReader(info) as reader:
+            luma = reader.luma(Span(source.frame, source.frame + 1))[0]
+    return reference_from_still(read_still(source.url), info, luma)[0]
+
+
+class _Networks:
+    """The method, built on first use and kept: the one thing an actor may remember, since it never changes."""
+
+    def __init__(self, threads: int) -> None:
+        import torch
+
+        if threads:
+            torch.set_num_threads(threads)
+        self._methods: dict[Any, Method] = {}
+
+    def method(self, work: Work) -> Method:
+        key = (work.method, work.options)
+        if key not in self._methods:
+            self._methods[key] = create(work.method, **dict(work.options))
+        return self._methods[key]
+
+
+class Decoder:
+    """Luma of windows. Runs apart because a damaged stream can take its process down."""
+
+    def windows(self, info: VideoInfo, spans: Sequence[Span], backward: bool) -> Iterator[Any]:
+        """Native samples ``[T, H, W]`` of each span, in order; a streaming generator."""
+        for _, luma in windows(info, spans, backward):
+            yield luma
+
+
+class Matcher(_Networks):
+    """Evidence for any window of any shot: stateless, so Ray may repeat a call."""
+
+    def anchor(self, work: Work, reference: ReferenceSource) -> Any:
+        """What matching needs of a reference."""
+        return self.method(work).anchor(load_reference(work.info, reference), work.info.colour)
+
+    def match(self, work: Work, frames: tuple[int, ...], luma: Any, anchor: Any) -> Evidence:
+        """Evidence for one window."""
+        return self.method(work).match(Window(frames, luma, work.info.colour), anchor)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Actors that work on one segment at a time: a writer, the propagator and the decoder it pulls from, and the matchers all lanes share.
+
+    Handles travel with every call: as constructor arguments they would lie in the object store, and a restart fails once they are evicted.
+    """
+
+    writer: Any
+    propagator: Any
+    decoder: Any
+    matchers: tuple[Any, ...]
+
+
+class Propagator(_Networks):
+    """Carries colour through one segment in order."""
+
+    _turn = 0
+
+    def colour(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[Span, NDArray[Any], float]]:
+        """Native chroma of the segment in film order, window by window, with its mean confidence in [0, 1]; a streaming generator."""
+        colour = work.info.colour
+        if segment.painted is not None:
+            mark = segment.span.first
+            yield _block(Span(mark, mark + 1), verbatim(load_reference(work.info, segment.painted)), colour)
+        legs = {leg.forward: leg for leg in segment.legs}
+        if segment.scout:
+            for _ in self._leg(work, lane, legs[False]):
+                pass
+        elif len(legs) == 2 and segment.blend is not None:
+            # The backward leg is held whole, as few planes as the segment has frames; the forward one streams past it.
+            behind = list(self._leg(work, lane, legs[False]))[::-1]
+            for (span, ahead), (same, back) in zip(self._leg(work, lane, legs[True]), behind, strict=True):
+                assert span == same
+                yield _block(span, blend(ahead, _reversed(back), nearness(span, *segment.blend)), colour)
+        elif True in legs:
+            for span, chroma in self._leg(work, lane, legs[True]):
+                yield _block(span, chroma, colour)
+        elif False in legs:
+            blocks = [_block(span, _reversed(chroma), colour) for span, chroma in self._leg(work, lane, legs[False])]
+            for block in reversed(blocks):
+                # Not "yield from": Ray drives a streaming generator with send(), which a plain iterator does not have.
+                yield block
+        else:
+            step = work.ahead * 8
+            for first in range(segment.span.first, segment.span.stop, step):
+                span = Span(first, min(first + step, segment.span.stop))
+                shape = (len(span), 2, *colour.chroma_shape(work.info.height, work.info.width))
+                yield span, unit_to_chroma(np.zeros(shape, np.float32), colour), 0.0
+
+    def _leg(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Span, Chroma]]:
+        """One propagation: chroma of each window in propagation order. Stores the state it leaves."""
+        method, ledger = self.method(work), Ledger(work.ledger)
+        state = ledger.get_state(leg.enters) if leg.enters else method.start(load_reference(work.info, leg.reference), work.info.colour)
+        if leg.enters and state is None:
+            raise FileNotFoundError(f"state {leg.enters} is gone from {work.ledger}")
+        for window, evidence in self._windows(work, lane, leg):
+            state, chroma = method.propagate(state, window, evidence)
+            ends = (window.frames[0], window.frames[-1])
+            yield Span(min(ends), max(ends) + 1), chroma
+        if leg.leaves:
+            assert state is not None
+            ledger.put_state(leg.leaves, state)
+
+    def _windows(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Window, Evidence]]:
+        """Windows with their evidence, in order; ``work.ahead`` of them are being decoded and matched while one is propagated."""
+        spans = [Span(min(w[0], w[-1]), max(w[0], w[-1]) + 1) for w in leg.windows]
+        stream = lane.decoder.windows.options(
+            num_returns="streaming", _generator_backpressure_num_objects=work.ahead
+        ).remote(work.info, spans, not leg.forward)
+        matcher = self._next_matcher(lane)
+        anchor = matcher.anchor.remote(work, leg.reference)
+        pending: deque[tuple[tuple[int, ...], Any, Any]] = deque()
+        try:
+            for part, luma in zip(leg.windows, stream, strict=False):
+                frames = tuple(part)
+                pending.append((frames, luma, self._next_matcher(lane).match.remote(work, frames, luma, anchor)))
+                if len(pending) > work.ahead:
+                    yield self._fetch(work, *pending.popleft())
+            while pending:
+                yield self._fetch(work, *pending.popleft())
+        finally:
+            # Without this a decoder that is ahead would run to the end of its span for nobody.
+            ray.cancel(stream)
+
+    def _fetch(self, work: Work, frames: tuple[int, ...], luma: Any, evidence: Any) -> tuple[Window, Evidence]:
+        samples, found = ray.get([luma, evidence])
+        return Window(frames, samples, work.info.colour), found
+
+    def _next_matcher(self, lane: Lane) -> Any:
+        self._turn += 1
+        return lane.matchers[self._turn % len(lane.matchers)]
+
+
+class Writer:
+    """Puts the film's own luma beside the new chroma. It decodes the luma itself, so on the way out luma never meets a network."""
+
+    def write(self, work: Work, segment: Segment, lane: Lane) -> Iterator[Progress | SegmentRecord]:
+        """Encode a segment and commit it; yields progress, and the record last. A scout yields progress only; a streaming generator.
+
+        Raises: whatever reading, colouring, encoding or storing raised; RayActorError when the propagator died.
+        """
+        began, sure, count = time.monotonic(), 0.0, 0
+        stream = lane.propagator.colour.options(num_returns="streaming", _generator_backpressure_num_objects=2).remote(work, segment, lane)
+        try:
+            if segment.scout:
+                for block in stream:
+                    ray.get(block)
+                return
+            with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
+                path = os.path.join(folder, "segment.mkv")
+                with FrameReader(work.info) as reader, SegmentWriter(path, work.info, work.profile) as out:
+                    for block in stream:
+                        span, chroma, confidence = ray.get(block)
+                        out.write(reader.luma(span), chroma)
+                        sure, count = sure + confidence * len(span), count + len(span)
+                        yield Progress(len(span))
+                record = SegmentRecord(
+                    segment.identity, count, time.monotonic() - began, environment(), {"confidence_mean": round(sure / max(1, count), 4)}
+                )
+                yield Ledger(work.ledger).commit(record, path)
+        finally:
+            ray.cancel(stream)
+
+
+def _reversed(chroma: Chroma) -> Chroma:
+    return Chroma(chroma.planes[::-1], chroma.confidence[::-1])
+
+
+def _block(span: Span, chroma: Chroma, colour: ColourSpec) -> tuple[Span, NDArray[Any], float]:
+    return span, unit_to_chroma(chroma.planes, colour), float(chroma.confidence.mean()) / 255

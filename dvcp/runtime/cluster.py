@@ -1,0 +1,108 @@
+"""Ray: connect or start, size the pools, make the actors."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from dvcp.errors import ConfigError
+from dvcp.runtime.actors import Decoder, Lane, Matcher, Propagator, Writer
+
+log = logging.getLogger(__name__)
+
+#: page faults of big short-lived tensors cost 1.3x: keep freed memory instead of returning it to the system
+_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "268435456",
+    # Waiting threads of one actor must not spin on the cores another one needs.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
+}
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """How many actors and what each gets.
+
+    Attributes:
+        address: of a Ray cluster; None starts one on this machine.
+        propagators: 0 = one a GPU, or one for every four CPU cores (at least one).
+        matchers: 0 = as many as propagators.
+        propagator_gpus, matcher_gpus: GPUs each holds, fractions allowed; None = half a GPU each where the cluster has any, else 0.
+        threads: CPU threads of each network actor; 0 = the cores one machine has for it. Fixed for a run: it never decides the picture.
+    """
+
+    address: str | None = None
+    propagators: int = 0
+    matchers: int = 0
+    propagator_gpus: float | None = None
+    matcher_gpus: float | None = None
+    threads: int = 0
+
+
+@contextmanager
+def connected(settings: PoolSettings) -> Iterator[None]:
+    """A Ray connection for the block: an existing one is used and left, one that is made here is shut down.
+
+    Raises:
+        ConfigError: no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    try:
+        if settings.address:
+            ray.init(address=settings.address, **quiet)
+        else:
+            ray.init(include_dashboard=False, object_store_memory=1 << 30, **quiet)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"no Ray cluster at {settings.address}: {reason}", hint="start one with `ray start --head`") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def lanes(settings: PoolSettings) -> Iterator[list[Lane]]:
+    """The actors of a job, killed at the end so that devices are free again."""
+    have = ray.cluster_resources()
+    gpus, cores = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
+    width = settings.propagators or (gpus if gpus else max(1, cores // 4))
+    matchers = settings.matchers or width
+    share = 0.5 if gpus else 0.0
+    propagator_gpus = share if settings.propagator_gpus is None else settings.propagator_gpus
+    matcher_gpus = share if settings.matcher_gpus is None else settings.matcher_gpus
+    threads = settings.threads or max(1, cores // width)
+    log.info("%d propagators (%g GPU), %d matchers (%g GPU), %d threads", width, propagator_gpus, matchers, matcher_gpus, threads)
+    made: list[Any] = []
+
+    def actor(kind: type, *arguments: Any, gpu: float = 0.0, cpu: float = 0.05, repeat: int = 0) -> Any:
+        env = dict(_MALLOC)
+        if not gpu:
+            # num_gpus=0 hides nothing: an actor without a GPU would still see, and fill, the first one.
+            env["CUDA_VISIBLE_DEVICES"] = ""
+        options = {"num_cpus": cpu, "num_gpus": gpu, "max_restarts": -1, "max_task_retries": repeat, "runtime_env": {"env_vars": env}}
+        made.append(ray.remote(kind).options(**options).remote(*arguments))
+        return made[-1]
+
+    try:
+        pool = [actor(Matcher, threads, gpu=matcher_gpus, cpu=0.2, repeat=3) for _ in range(matchers)]
+        shared = tuple(pool)
+        result = [
+            Lane(actor(Writer), actor(Propagator, threads, gpu=propagator_gpus, cpu=0.4), actor(Decoder), shared) for _ in range(width)
+        ]
+        yield result
+    finally:
+        for one in made:
+            ray.kill(one)

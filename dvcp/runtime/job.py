@@ -1,0 +1,269 @@
+"""One film from source to verified output, as steps that the command line and the Prefect flow both call."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from dvcp.errors import ConfigError, ShotListError, StoreError
+from dvcp.media.assemble import assemble
+from dvcp.media.compare import Comparison, compare
+from dvcp.media.probe import VideoInfo, probe
+from dvcp.media.source import content_digest, stem
+from dvcp.media.writer import Profile
+from dvcp.methods import create
+from dvcp.runtime import driver
+from dvcp.runtime.actors import Progress, Work
+from dvcp.runtime.cluster import PoolSettings, connected, lanes
+from dvcp.runtime.plan import Planner, Segment
+from dvcp.runtime.references import Assignment, Missing, assign
+from dvcp.shots.detect import detect_shots
+from dvcp.shots.references import find_references
+from dvcp.shots.timeline import ShotList, read_shots, write_shots
+from dvcp.store import files
+from dvcp.store.ledger import Ledger, SegmentRecord
+from dvcp.store.output import Output, claim, free_space
+from dvcp.store.provenance import provenance, write_provenance, write_pts
+
+log = logging.getLogger(__name__)
+Report = Callable[[Segment, Progress | SegmentRecord | None], None]
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What a person asks for.
+
+    Attributes:
+        source: the film, a path or any fsspec URL.
+        references: folder, image or manifest of painted stills; None for methods that need none (gray).
+        out: output file, or a folder ending in "/".
+        method: one of :data:`dvcp.methods.NAMES`.
+        options: of the method, e.g. ``{"weights": "w.safetensors"}``.
+        profile: master or access.
+        shots: an edited shot list; None takes the exporter's list beside the references, else finds the cuts.
+        at: frame a single picture paints.
+        missing: what a shot without a still gets.
+        pools: actors.
+        segment_frames: most frames of a segment, at most so many are computed again after a crash.
+        memory_mb: bound on decoded pictures waiting to be coloured, for each propagator.
+    """
+
+    source: str
+    references: str | None
+    out: str
+    method: str = "dvcp"
+    options: dict[str, Any] = field(default_factory=dict)
+    profile: Profile = Profile.MASTER
+    shots: str | None = None
+    at: int | None = None
+    missing: Missing = Missing.NEAREST
+    pools: PoolSettings = PoolSettings()
+    segment_frames: int = 240
+    memory_mb: int = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A film ready to be coloured: everything decided, nothing computed."""
+
+    settings: JobSettings
+    info: VideoInfo
+    source_digest: str
+    output: Output
+    shots: ShotList
+    assignments: tuple[Assignment, ...]
+    method_digest: str
+    plan: tuple[Segment, ...]
+    warnings: tuple[str, ...]
+    started: datetime
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.output.ledger_url)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Those that become part of the output, in film order."""
+        return [s for s in self.plan if not s.scout]
+
+    def todo(self) -> list[Segment]:
+        """Segments not yet in the ledger (and the scouts they need)."""
+        return driver.missing(self.plan, self.ledger)
+
+
+def find_shots(settings: JobSettings, info: VideoInfo, output: Output) -> ShotList:
+    """The shot list a person gave, or the exporter's beside the stills, or that of an earlier run, or cuts found now (and kept)."""
+    count, rate = len(info.frames), info.average_rate
+    beside = None
+    if settings.references and files.list_names(settings.references):
+        beside = files.join(settings.references, f"{stem(info.url)}_shots.json")
+    kept = output.report_url("shots.json")
+    for url in (settings.shots, beside, kept):
+        if url and (url == settings.shots or files.exists(url)):
+            return read_shots(url, count, rate, info.url)
+    shots = detect_shots(info)
+    write_shots(shots, kept)
+    return shots
+
+
+def prepare(settings: JobSettings) -> Job:
+    """Probe, claim the output, find shots and references, and plan.
+
+    Raises:
+        DvcpError: of the kind that says what is wrong with source, stills, shot list or output.
+    """
+    started = datetime.now(UTC)
+    info = probe(settings.source)
+    warnings = []
+    if info.announced_frames > len(info.frames):
+        warnings.append(f"{info.url}: truncated, {len(info.frames)} of {info.announced_frames} announced frames are there")
+    if info.colour.assumed:
+        warnings.append(f"{info.url}: carries no colour matrix; {info.colour.matrix} is assumed from its height")
+    digest = content_digest(settings.source)
+    output = Output.at(settings.out, settings.source, "_colour" + settings.profile.suffix)
+    if not output.file_url.endswith(settings.profile.suffix):
+        raise ConfigError(
+            f"profile {settings.profile} writes {settings.profile.suffix} files", file=output.file_url, hint="change --out or --profile"
+        )
+    claim(output, digest, settings.source)
+    space, needed = free_space(output.ledger_url), _estimate(info, settings.profile)
+    if space is not None and space < needed:
+        raise StoreError(f"needs about {needed >> 20} MiB, {space >> 20} MiB are free", file=output.file_url, hint="free space or choose another --out")
+    method = create(settings.method, **settings.options)
+    shots = find_shots(settings, info, output)
+    assignments: list[Assignment] = []
+    if settings.method != "gray":
+        if settings.references is None:
+            raise ConfigError(f"method {settings.method} needs painted stills", hint="--references DIR, IMAGE or MANIFEST")
+        stills, doubts = find_references(settings.references, shots, stem(settings.source), at=settings.at)
+        assignments, more = assign(info, shots, stills, settings.missing)
+        warnings += doubts + more
+    planner = Planner(info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info))
+    plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
+    return Job(
+        settings, info, digest, output, shots, tuple(assignments), planner.method, tuple(plan), tuple(warnings), started
+    )
+
+
+def _estimate(info: VideoInfo, profile: Profile) -> int:
+    """Bytes the output may take: segments and the file joined from them, FFV1 at about half of raw."""
+    raw = info.width * info.height * 3 // 2 * (2 if info.colour.depth > 8 else 1) * len(info.frames)
+    return raw // (1 if profile is Profile.MASTER else 20)
+
+
+def _segment_frames(settings: JobSettings, info: VideoInfo) -> int:
+    # A backward propagation is held whole until it can be written in film order, so big pictures take shorter segments.
+    rows, columns = info.colour.chroma_shape(info.height, info.width)
+    return max(16, min(settings.segment_frames, (settings.memory_mb << 20) // (rows * columns * 10)))
+
+
+def _work(job: Job) -> Work:
+    settings, info = job.settings, job.info
+    window = create(settings.method, **settings.options).window.frames
+    size = window * info.height * info.width * (2 if info.colour.depth > 8 else 1)
+    # Twice over: the picture itself and the evidence found for it.
+    ahead = max(1, min(4, (settings.memory_mb << 20) // (2 * size)))
+    return Work(info, settings.method, tuple(sorted(settings.options.items())), settings.profile, job.output.ledger_url, ahead)
+
+
+def propagate(job: Job, report: Report) -> list[SegmentRecord]:
+    """Compute what the ledger lacks. Safe to call again after anything.
+
+    Raises:
+        DvcpError: what could not be mended; finished segments stay.
+    """
+    todo = job.todo()
+    if not todo:
+        return []
+    with connected(job.settings.pools), lanes(job.settings.pools) as free:
+        return driver.run(todo, _work(job), free, report)
+
+
+def deliver(job: Job) -> list[str]:
+    """Join the segments into the output, put it, and write provenance and exact PTS beside it. Returns warnings.
+
+    Raises:
+        StoreError: a segment is not in the ledger or its bytes changed.
+    """
+    ledger, warnings = job.ledger, []
+    records = []
+    for segment in job.segments:
+        record = ledger.get(segment.key)
+        if record is None or not ledger.check(record):
+            raise StoreError(
+                "segment missing or damaged in the ledger", file=job.output.ledger_url, shot=segment.shot, frame=segment.span.first,
+                hint="run the same command again",
+            )  # fmt: skip
+        records.append(record)
+    local_out = files.local_path(job.output.file_url)
+    folder = os.path.dirname(local_out) if local_out else None
+    with tempfile.TemporaryDirectory(prefix=".dvcp-", dir=folder) as scratch:
+        parts = []
+        for k, record in enumerate(records):
+            url = ledger.segment_url(record)
+            path = files.local_path(url)
+            if path is None:
+                path = os.path.join(scratch, f"{k:06d}.mkv")
+                files.fetch_file(url, path)
+            parts.append((path, record.span))
+        joined = os.path.join(scratch, "joined" + job.settings.profile.suffix)
+        warnings += assemble(parts, job.info, joined, job.settings.profile)
+        digest = files.put_file(joined, job.output.file_url)
+    write_pts(job.output, job.info.frames)
+    write_provenance(job.output, _provenance(job, records, digest))
+    ledger.prune({s.key for s in job.segments} | {state for s in job.plan for state in s.gives})
+    return warnings
+
+
+def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict[str, Any]:
+    settings = asdict(job.settings)
+    references = [
+        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed} for a in job.assignments for r in a.sources
+    ]
+    data = provenance(
+        source_url=job.settings.source, source_sha256=job.source_digest, output=job.output, output_sha256=digest,
+        profile=job.settings.profile.value, method=job.settings.method, method_digest=job.method_digest, settings=settings,
+        references=references, shots=[s.span for s in job.shots.shots], records=records, started=job.started, ended=datetime.now(UTC),
+    )  # fmt: skip
+    return data | {"warnings": list(job.warnings)}
+
+
+def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
+    """Compare an output with its source: every frame, PTS, luma sample and audio packet; and with its own ledger and checksum.
+
+    Returns:
+        The comparison and all problems, one line each (empty = the output is what it claims to be).
+    """
+    profile = Profile.ACCESS if out.endswith(Profile.ACCESS.suffix) else Profile.MASTER
+    comparison = compare(out, source, profile)
+    problems = list(comparison.problems)
+    output = Output(files.absolute(out))
+    data = files.get_bytes(output.report_url("provenance.json"))
+    if data is None:
+        problems.append(f"{out}: no ledger beside it ({output.ledger_url}), so its making cannot be proven")
+        return comparison, problems
+    told = json.loads(data)
+    if content_digest(out) != told["output"]["sha256"]:
+        problems.append(f"{out}: its bytes are not those that were delivered (sha256 differs)")
+    if content_digest(source) != told["source"]["sha256"]:
+        problems.append(f"{source}: not the film this output was made from (sha256 differs)")
+    frames = 0
+    for record in Ledger(output.ledger_url).records():
+        frames += record.frames
+        if not Ledger(output.ledger_url).check(record):
+            problems.append(f"{output.ledger_url}: segment at frame {record.span.first} is damaged or gone")
+    if frames != len(probe(source).frames):
+        problems.append(f"{output.ledger_url}: the ledger accounts for {frames} frames, the film has {len(probe(source).frames)}")
+    return comparison, problems
+
+
+def require_shots(settings: JobSettings) -> None:
+    """Refuse a shot list that is not there before anything is claimed. Raises ShotListError."""
+    if settings.shots and not files.exists(settings.shots):
+        raise ShotListError("no such shot list", file=settings.shots, hint="write one with: dvcp shots SRC --out FILE")

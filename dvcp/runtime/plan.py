@@ -1,0 +1,214 @@
+"""Cut a film into segments, the unit of work, of retry and of resume, each with everything needed to compute it anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dvcp import __version__
+from dvcp.loop import Interval, intervals, leg_windows
+from dvcp.media.probe import VideoInfo
+from dvcp.shots.timeline import ShotList
+from dvcp.store.ledger import SegmentIdentity
+from dvcp.timing import Span
+
+#: version of everything that decides pixels besides the method: change it and every ledger starts anew
+ENGINE = f"{__version__.rsplit('.', 1)[0]}/1"
+
+
+@dataclass(frozen=True)
+class ReferenceSource:
+    """Where a segment's reference is read from.
+
+    Attributes:
+        url: the still.
+        digest: sha256 of its file.
+        frame: the film's frame it is a painting of; None for a picture from another shot or another film.
+    """
+
+    url: str
+    digest: str
+    frame: int | None
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One propagation across a segment.
+
+    Attributes:
+        reference: what it starts from.
+        forward: towards later frames.
+        windows: frames in propagation order.
+        enters: key of the stored state to begin with, or None to begin at the reference.
+        leaves: key under which the state after the last window is stored, or None when nothing follows.
+    """
+
+    reference: ReferenceSource
+    forward: bool
+    windows: tuple[range, ...]
+    enters: str | None
+    leaves: str | None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A slice of a shot.
+
+    Attributes:
+        identity: its key in the ledger.
+        shot: number of its shot, 1-based.
+        span: frames it writes.
+        painted: the reference whose own frame begins the segment, carried verbatim, or None.
+        legs: propagations into the other frames: none (gray), one, or forward and backward to be blended.
+        blend: (painted frame before, after) for the weights of two legs.
+        scout: True when only the state is wanted: a backward propagation has to pass here before its earlier part can be written.
+    """
+
+    identity: SegmentIdentity
+    shot: int
+    span: Span
+    painted: ReferenceSource | None
+    legs: tuple[Leg, ...]
+    blend: tuple[int, int] | None = None
+    scout: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.identity.key
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """States that must be stored before it can run."""
+        return frozenset(leg.enters for leg in self.legs if leg.enters)
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """States it stores."""
+        return frozenset(leg.leaves for leg in self.legs if leg.leaves)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What all segments of one film have in common.
+
+    Attributes:
+        info: the film.
+        source: sha256 of its content.
+        method: digest of the method.
+        window: frames a window.
+        profile: name of the output profile.
+        segment_frames: most frames of one segment.
+    """
+
+    info: VideoInfo
+    source: str
+    method: str
+    window: int
+    profile: str
+    segment_frames: int
+
+    def plan(self, shots: ShotList, references: Mapping[int, Sequence[ReferenceSource]]) -> list[Segment]:
+        """Segments of the whole film, in film order, with the scouts they need before them.
+
+        Args:
+            references: by shot number: painted frames of the shot, or one picture from elsewhere, or nothing (the shot stays gray).
+        """
+        segments: list[Segment] = []
+        for shot in shots.shots:
+            given = sorted(references.get(shot.number, ()), key=lambda r: -1 if r.frame is None else r.frame)
+            painted = {r.frame: r for r in given if r.frame is not None}
+            if painted:
+                for piece in intervals(shot.span, sorted(painted)):
+                    segments += self._interval(shot.number, shot.span, piece, painted)
+            else:
+                segments += self._chain(shot.number, shot.span, given[0] if given else None)
+        return segments
+
+    def _slices(self, span: Span, forward: bool, both: bool) -> list[tuple[range, ...]]:
+        """Windows of a leg grouped into segments, in propagation order."""
+        windows = leg_windows(span, self.window, forward=forward, both=both)
+        step = max(1, self.segment_frames // self.window)
+        if both and not forward:
+            # Groups must be the forward ones: cut from the far end, where the remainder stands.
+            ahead = [tuple(windows[::-1][k : k + step]) for k in range(0, len(windows), step)]
+            return [group[::-1] for group in reversed(ahead)]
+        return [tuple(windows[k : k + step]) for k in range(0, len(windows), step)]
+
+    def _interval(self, shot: int, whole: Span, piece: Interval, painted: Mapping[int, ReferenceSource]) -> Iterator[Segment]:
+        before = None if piece.before is None else painted[piece.before]
+        after = None if piece.after is None else painted[piece.after]
+        if piece.span is None:
+            assert before is not None and before.frame is not None
+            yield self._segment(shot, whole, Span(before.frame, before.frame + 1), before, ())
+            return
+        both = before is not None and after is not None
+        forward = self._legs(whole, piece.span, before, True, both) if before else []
+        backward = self._legs(whole, piece.span, after, False, both)[::-1] if after else []
+        count = max(len(forward), len(backward))
+        if both:
+            for leg in backward[:0:-1]:
+                yield self._segment(shot, whole, _covered(leg), None, (leg,), scout=True)
+            # Their states stand now; the second time the backward legs only read them.
+            backward = [Leg(leg.reference, False, leg.windows, leg.enters, None) for leg in backward]
+        for k in range(count):
+            legs = tuple(legs[k] for legs in (forward, backward) if legs)
+            span = _covered(legs[0])
+            lead = before if k == 0 else None
+            written = Span(span.first - 1, span.stop) if lead else span
+            blend = (piece.before, piece.after) if piece.before is not None and piece.after is not None else None
+            yield self._segment(shot, whole, written, lead, legs, blend)
+
+    def _legs(self, whole: Span, span: Span, reference: ReferenceSource, forward: bool, both: bool) -> list[Leg]:
+        """The chain of legs of one propagation, in propagation order."""
+        groups = self._slices(span, forward, both)
+        states = [self._state(whole, span, reference, group[-1][-1], forward, both) for group in groups[:-1]]
+        return [
+            Leg(reference, forward, group, enters, leaves)
+            for group, enters, leaves in zip(groups, [None, *states], [*states, None], strict=True)
+        ]
+
+    def _chain(self, shot: int, span: Span, reference: ReferenceSource | None) -> Iterator[Segment]:
+        """A shot without a painted frame: coloured from a picture from elsewhere, or left gray."""
+        if reference is None:
+            for group in self._slices(span, True, False):
+                yield self._segment(shot, span, Span(group[0][0], group[-1][-1] + 1), None, ())
+            return
+        for leg in self._legs(span, span, reference, True, False):
+            yield self._segment(shot, span, _covered(leg), None, (leg,))
+
+    def _state(self, whole: Span, span: Span, reference: ReferenceSource, last: int, forward: bool, both: bool) -> str:
+        where = (whole.first, whole.stop, span.first, span.stop, last, forward, both)
+        parts = (self.source, where, reference.frame, reference.digest, self.method, ENGINE)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _segment(
+        self,
+        shot: int,
+        whole: Span,
+        span: Span,
+        painted: ReferenceSource | None,
+        legs: tuple[Leg, ...],
+        blend: tuple[int, int] | None = None,
+        scout: bool = False,
+    ) -> Segment:
+        used = {(r.frame, r.digest) for r in [leg.reference for leg in legs] + ([painted] if painted else [])}
+        clock = self.info.frames
+        identity = SegmentIdentity(
+            source=self.source,
+            shot=whole,
+            span=span,
+            pts_first=int(clock.pts[span.first]),
+            pts_last=int(clock.pts[span.stop - 1]),
+            timebase=clock.timebase,
+            references=tuple(sorted(used, key=lambda r: (-1 if r[0] is None else r[0], r[1]))),
+            method=self.method,
+            profile=self.profile,
+            engine=ENGINE,
+        )
+        return Segment(identity, shot, span, painted, legs, blend, scout)
+
+
+def _covered(leg: Leg) -> Span:
+    ends = (leg.windows[0][0], leg.windows[-1][-1])
+    return Span(min(ends), max(ends) + 1)

@@ -1,0 +1,1 @@
+"""Prefect flows: what, when, with what retries. They decide; dvcp does."""

@@ -1,0 +1,196 @@
+"""Colour an archive: every film a subflow, its failures its own, its steps visible to the operator.
+
+Run it in a process of its own (no server needed), or against ``prefect server start`` with PREFECT_API_URL set. A run that died is recovered
+by running the same flow again: the ledger beside each output, not Prefect's cache, says what is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import fsspec
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed, State
+
+from dvcp.errors import ConfigError, DvcpError
+from dvcp.media.compare import Comparison
+from dvcp.media.probe import VideoInfo, probe
+from dvcp.media.source import stem
+from dvcp.media.writer import Profile
+from dvcp.runtime.cluster import PoolSettings, connected
+from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
+from dvcp.runtime.picture import before_after
+from dvcp.runtime.references import Missing
+from dvcp.store import files
+from dvcp.store.ledger import SegmentRecord
+
+VIDEO_SUFFIXES = (".mkv", ".mp4", ".mov", ".avi", ".mxf", ".webm", ".nut", ".ts", ".m4v", ".mpg", ".dv")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one film."""
+
+    source: str
+    out: str = ""
+    frames: int = 0
+    shots: int = 0
+    computed: int = 0
+    reused: int = 0
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+
+
+def find_sources(sources: str | Sequence[str]) -> list[str]:
+    """Films a folder, a glob or a list of URLs names, sorted and without doubles.
+
+    Raises:
+        ConfigError: nothing there.
+    """
+    found: set[str] = set()
+    for source in [sources] if isinstance(sources, str) else sources:
+        if files.list_names(source):
+            found |= {files.join(source, name) for name in files.list_names(source) if name.lower().endswith(VIDEO_SUFFIXES)}
+        elif "*" in source or "?" in source:
+            fs, _ = fsspec.url_to_fs(source)
+            found |= {fs.unstrip_protocol(path) if "://" in source else path for path in fs.glob(source)}
+        else:
+            found.add(source)
+    if not found:
+        raise ConfigError("no film here", file=str(sources), hint="give a folder, a glob or URLs of films")
+    return sorted(found)
+
+
+# What a person can mend (a missing still, a full disk) does not mend itself in a minute; a store that hiccups does.
+def _worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
+    try:
+        state.result()
+    except DvcpError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+_step = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 2, "retry_delay_seconds": 5, "retry_condition_fn": _worth_retrying}
+
+
+@task(name="probe", **_step)  # type: ignore[call-overload]
+def probe_step(source: str) -> VideoInfo:
+    """Open the film and read its clock."""
+    return probe(source)
+
+
+@task(name="shots and plan", **_step)  # type: ignore[call-overload]
+def plan_step(settings: JobSettings) -> Job:
+    """Find cuts, stills and what the ledger lacks."""
+    return prepare(settings)
+
+
+@task(name="propagate", **_step)  # type: ignore[call-overload]
+def propagate_step(job: Job) -> int:
+    """Colour the missing segments; returns how many."""
+    logger, total, done = get_run_logger(), len(job.todo()), 0
+
+    def report(segment: Any, item: Any) -> None:
+        nonlocal done
+        if isinstance(item, SegmentRecord):
+            done += 1
+            logger.info("shot %d: segment %d of %d, %d frames, %.2f frames/s", segment.shot, done, total, item.frames, item.frames / max(item.seconds, 1e-3))
+
+    return len(propagate(job, report))
+
+
+@task(name="assemble", **_step)  # type: ignore[call-overload]
+def assemble_step(job: Job) -> list[str]:
+    """Join the segments and put the output; returns warnings."""
+    return deliver(job)
+
+
+@task(name="verify", **_step)  # type: ignore[call-overload]
+def verify_step(job: Job) -> Comparison:
+    """Prove the output against its source. Raises VerifyError when it does not hold."""
+    from dvcp.errors import VerifyError
+
+    comparison, problems = verify_output(job.output.file_url, job.settings.source)
+    if problems:
+        raise VerifyError("; ".join(problems[:3]))
+    return comparison
+
+
+@flow(name="colorize film", flow_run_name="{name}", persist_result=False)
+def colorize_film(name: str, settings: JobSettings, truth: str | None = None) -> Outcome:
+    """Probe, plan, propagate, assemble and verify one film; leaves a before/after picture beside the output."""
+    info = probe_step(settings.source)
+    job = plan_step(settings)
+    for warning in job.warnings:
+        get_run_logger().warning(warning)
+    computed = propagate_step(job)
+    late = assemble_step(job)
+    verify_step(job)
+    picture = before_after(settings.source, job.output.file_url, job.output.report_url("report.png"), truth=truth)
+    create_image_artifact(image_url=picture, description=f"{name}: gray | coloured" + (" | truth" if truth else ""))
+    return Outcome(
+        settings.source, job.output.file_url, len(info.frames), len(job.shots.shots), computed, len(job.segments) - computed,
+        (*job.warnings, *late),
+    )  # fmt: skip
+
+
+@flow(name="colorize archive", persist_result=False)
+def colorize_archive(
+    sources: str | list[str],
+    references: str,
+    out: str,
+    method: str = "dvcp",
+    profile: str = "master",
+    missing: str = "nearest",
+    options: dict[str, Any] | None = None,
+    address: str | None = None,
+    propagators: int = 0,
+    matchers: int = 0,
+    truth: str | None = None,
+) -> State[Any]:
+    """Colour every film of a folder, glob or list.
+
+    Args:
+        sources: films.
+        references: folder of painted stills; stills are told apart by the film's name in theirs.
+        out: folder URL ending in "/", or, for a single film, a file.
+        truth: the film in colour where it is known, for the report picture (single film).
+    """
+    pools = PoolSettings(address, propagators, matchers)
+    films = find_sources(sources)
+    if len(films) > 1 and not out.endswith("/"):
+        out += "/"
+    base = JobSettings("", references, out, method, options or {}, Profile(profile), missing=Missing(missing), pools=pools)
+    outcomes = []
+    with connected(pools):
+        for film in films:
+            outcomes.append(_one(film, replace(base, source=film), truth))
+    rows = [{"film": o.source, "out": o.out, "frames": o.frames, "shots": o.shots, "computed": o.computed, "reused": o.reused,
+             "warnings": len(o.warnings), "error": o.error} for o in outcomes]  # fmt: skip
+    create_table_artifact(table=rows, key="colorize-archive", description="What became of every film")
+    doubts = [f"- {w}" for o in outcomes for w in o.warnings]
+    if doubts:
+        create_markdown_artifact("\n".join(doubts), key="colorize-warnings", description="What a person should look at")
+    failed = [o for o in outcomes if o.error]
+    if failed:
+        return Failed(message=f"{len(failed)} of {len(films)} films failed: {failed[0].error}", data=outcomes)
+    return Completed(message=f"{len(films)} films", data=outcomes)
+
+
+def _one(film: str, settings: JobSettings, truth: str | None) -> Outcome:
+    """One film; what goes wrong with it stays with it."""
+    try:
+        return colorize_film(stem(film), settings, truth)
+    except DvcpError as error:
+        return Outcome(film, error=str(error))
+    except Exception as error:
+        log.exception("%s", film)
+        return Outcome(film, error=f"{type(error).__name__}: {error}")
