@@ -12,7 +12,6 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from dvcp import __version__
 from dvcp.errors import DvcpError, VerifyError
@@ -26,7 +25,8 @@ from dvcp.runtime.references import Missing
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]},
     help="Carry colour through film: paint one frame of a shot, dvcp colours the rest and proves that nothing but colour was added.\n\n"
-    "Exit codes: 0 done; 1 failed; 2 usage; 3 unreadable film; 4 unusable stills; 5 bad shot list; 6 storage; 7 weights; 10 verification failed.",
+    "Exit codes: 0 done; 1 failed; 2 usage; 3 unreadable film; 4 unusable stills; 5 bad shot list; 6 storage; 7 weights; "
+    "10 verification failed.",
 )  # fmt: skip
 references_app = typer.Typer(no_args_is_help=True, help="The stills a colourist paints.")
 train_app = typer.Typer(no_args_is_help=True, help="Train the networks on your own footage.")
@@ -124,7 +124,9 @@ def colorize(
     references: Annotated[str | None, typer.Option(help="Painted stills: a folder, one image, or a manifest .csv/.json.")] = None,
     method: Annotated[str, typer.Option(help=" | ".join(NAMES))] = "dvcp",
     profile: Annotated[Profile, typer.Option(help="master: FFV1/Matroska, luma bit for bit. access: H.264/MP4.")] = Profile.MASTER,
-    shot_list: Annotated[str | None, typer.Option("--shots", help="Edited shot list; default: the exporter's beside the stills, else find cuts.")] = None,
+    shot_list: Annotated[
+        str | None, typer.Option("--shots", help="Edited shot list; default: that beside the stills, else find the cuts.")
+    ] = None,
     at: Annotated[int | None, typer.Option(help="Frame that a single image paints, when its name does not say.")] = None,
     missing: Annotated[Missing, typer.Option(help="What a shot without a still gets.")] = Missing.NEAREST,
     address: Annotated[str | None, typer.Option(help="Ray cluster, e.g. auto or ray://head:10001; default: this machine.")] = None,
@@ -134,6 +136,7 @@ def colorize(
     gpus_per_matcher: Annotated[float | None, typer.Option(help="GPUs each matcher holds; fractions allowed.")] = None,
     weights: Annotated[str, typer.Option(help="Weights file or URL; 'default' is what ships.")] = "default",
     working_height: Annotated[int, typer.Option(min=64, help="Most lines the networks see; colour is brought back along edges.")] = 576,
+    segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
     as_json: Json = False,
 ) -> None:
     """Colour a film from painted stills. Run the same command again after any interruption: only what is missing is computed."""
@@ -142,7 +145,7 @@ def colorize(
 
     pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
     options = {"weights": weights, "working_height": working_height} if method in ("dvcp", "local", "global") else {}
-    job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, pools))
+    job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, pools, segment_frames))
     for warning in job.warnings:
         typer.echo(f"warning: {warning}", err=True)
     todo = job.todo()
@@ -157,7 +160,8 @@ def colorize(
         "segments": len(job.segments), "computed": len(records), "warnings": [*job.warnings, *late], "problems": problems,
     }  # fmt: skip
     reused = len(job.segments) - len(records)
-    _say(data, f"{job.output.file_url}: {data['frames']} frames, {data['shots']} shots, {len(records)} segments computed, {reused} reused", as_json)
+    counts = f"{data['frames']} frames, {data['shots']} shots, {len(records)} segments computed, {reused} reused"
+    _say(data, f"{job.output.file_url}: {counts}", as_json)
     _refuse(problems)
 
 
@@ -179,9 +183,11 @@ def verify(
     from dvcp.runtime.job import verify_output
 
     comparison, problems = verify_output(out, source)
-    luma = f"luma at least {comparison.min_luma_psnr:.1f} dB (lossy)" if comparison.lossy else f"{comparison.differing_luma_samples} luma samples differ"
+    exact = f"{comparison.differing_luma_samples} luma samples differ"
+    luma = f"luma at least {comparison.min_luma_psnr:.1f} dB (lossy)" if comparison.lossy else exact
     data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
-    _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {'FAILED' if problems else 'OK'}", as_json)
+    verdict = "FAILED" if problems else "OK"
+    _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {verdict}", as_json)
     _refuse(problems)
 
 
@@ -194,11 +200,13 @@ def evaluate(
     frames: Annotated[int, typer.Option(min=1, help="Frames after the reference.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more. An interrupted evaluation goes on where it was."""
+    """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more. Run again to go on."""
     from dvcp.evaluation.run import EvaluationSettings
     from dvcp.evaluation.run import evaluate as measure
 
-    summary = measure(EvaluationSettings(clips, tuple(m.strip() for m in methods.split(",") if m.strip()), frames, out), progress=not as_json)
+    summary = measure(
+        EvaluationSettings(clips, tuple(m.strip() for m in methods.split(",") if m.strip()), frames, out), progress=not as_json
+    )
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:
         raise typer.Exit(1)

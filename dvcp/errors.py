@@ -54,7 +54,7 @@ class MediaError(DvcpError):
     exit_code = 3
 
 
-class ReferenceError(DvcpError):  # noqa: A001 - the field's word for a painted still
+class ReferenceError(DvcpError):
     """A painted still that cannot be read or belongs to no shot. Exit code 4."""
 
     exit_code = 4

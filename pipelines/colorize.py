@@ -1,7 +1,7 @@
 """Colour an archive: every film a subflow, its failures its own, its steps visible to the operator.
 
-Run it in a process of its own (no server needed), or against ``prefect server start`` with PREFECT_API_URL set. A run that died is recovered
-by running the same flow again: the ledger beside each output, not Prefect's cache, says what is done.
+Run it in a process of its own (no server needed), or against ``prefect server start`` with PREFECT_API_URL set. A run that died is
+recovered by running the same flow again: the ledger beside each output, not Prefect's cache, says what is done.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ def propagate_step(job: Job) -> int:
         nonlocal done
         if isinstance(item, SegmentRecord):
             done += 1
-            logger.info("shot %d: segment %d of %d, %d frames, %.2f frames/s", segment.shot, done, total, item.frames, item.frames / max(item.seconds, 1e-3))
+            speed = item.frames / max(item.seconds, 1e-3)
+            logger.info("shot %d: segment %d of %d, %d frames, %.2f frames/s", segment.shot, done, total, item.frames, speed)
 
     return len(propagate(job, report))
 

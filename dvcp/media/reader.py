@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dvcp.errors import MediaError
-from dvcp.media.ffv1 import slices_sound
+from dvcp.media.ffv1 import has_checksums, slices_sound
 from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.source import open_input, reading_failed
@@ -161,7 +161,7 @@ class FrameReader:
     def _decode(self, stream: VideoStream, packets: Iterator[Packet[Any]]) -> Iterator[tuple[int, VideoFrame]]:
         """Frames with their numbers. An undecodable packet leaves a gap, which the reader of that frame reports."""
         count = itertools.count()
-        if self._info.codec == "ffv1":
+        if self._info.codec == "ffv1" and has_checksums(stream.codec_context.extradata):
             packets = self._sound(packets)
         for packet in itertools.chain(packets, [None]):
             if packet is not None and not packet.size:
@@ -184,11 +184,9 @@ class FrameReader:
 
     def _sound(self, packets: Iterator[Packet[Any]]) -> Iterator[Packet[Any]]:
         """FFV1 packets without those of a failed checksum, and without those that build on them."""
-        checked, whole = False, True
+        whole = True
         for packet in packets:
-            verdict = slices_sound(bytes(packet)) if packet.size else True
-            checked |= verdict is True and packet.size > 0
-            whole = (whole or packet.is_keyframe) and (verdict is True or (verdict is None and not checked))
+            whole = (whole or packet.is_keyframe) and (not packet.size or slices_sound(bytes(packet)))
             if whole:
                 yield packet
                 continue

@@ -150,9 +150,9 @@ class Propagator(_Networks):
                 yield _block(span, chroma, colour)
         elif False in legs:
             blocks = [_block(span, _reversed(chroma), colour) for span, chroma in self._leg(work, lane, legs[False])]
-            for block in reversed(blocks):
-                # Not "yield from": Ray drives a streaming generator with send(), which a plain iterator does not have.
-                yield block
+            while blocks:
+                # Not "yield from reversed(...)": Ray drives a streaming generator with send(), which a plain iterator does not have.
+                yield blocks.pop()
         else:
             step = work.ahead * 8
             for first in range(segment.span.first, segment.span.stop, step):
@@ -177,9 +177,9 @@ class Propagator(_Networks):
     def _windows(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Window, Evidence]]:
         """Windows with their evidence, in order; ``work.ahead`` of them are being decoded and matched while one is propagated."""
         spans = [Span(min(w[0], w[-1]), max(w[0], w[-1]) + 1) for w in leg.windows]
-        stream = lane.decoder.windows.options(
-            num_returns="streaming", _generator_backpressure_num_objects=work.ahead
-        ).remote(work.info, spans, not leg.forward)
+        stream = lane.decoder.windows.options(num_returns="streaming", _generator_backpressure_num_objects=work.ahead).remote(
+            work.info, spans, not leg.forward
+        )
         matcher = self._next_matcher(lane)
         anchor = matcher.anchor.remote(work, leg.reference)
         pending: deque[tuple[tuple[int, ...], Any, Any]] = deque()

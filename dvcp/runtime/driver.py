@@ -106,4 +106,5 @@ def _cause(error: RayError) -> DvcpError | None:
         return found
     if isinstance(found, RayError) or found is None:
         return None
-    return DvcpError(f"{type(found).__name__}: {str(found).splitlines()[0] if str(found) else ''}", hint="this is a fault of dvcp: please report it")
+    reason = str(found).splitlines()[0] if str(found) else ""
+    return DvcpError(f"{type(found).__name__}: {reason}", hint="this is a fault of dvcp: please report it")

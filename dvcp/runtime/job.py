@@ -63,7 +63,7 @@ class JobSettings:
     shots: str | None = None
     at: int | None = None
     missing: Missing = Missing.NEAREST
-    pools: PoolSettings = PoolSettings()
+    pools: PoolSettings = field(default_factory=PoolSettings)
     segment_frames: int = 240
     memory_mb: int = 512
 
@@ -134,7 +134,8 @@ def prepare(settings: JobSettings) -> Job:
     claim(output, digest, settings.source)
     space, needed = free_space(output.ledger_url), _estimate(info, settings.profile)
     if space is not None and space < needed:
-        raise StoreError(f"needs about {needed >> 20} MiB, {space >> 20} MiB are free", file=output.file_url, hint="free space or choose another --out")
+        message = f"needs about {needed >> 20} MiB, {space >> 20} MiB are free"
+        raise StoreError(message, file=output.file_url, hint="free space or choose another --out")
     method = create(settings.method, **settings.options)
     shots = find_shots(settings, info, output)
     assignments: list[Assignment] = []
@@ -146,9 +147,7 @@ def prepare(settings: JobSettings) -> Job:
         warnings += doubts + more
     planner = Planner(info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info))
     plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
-    return Job(
-        settings, info, digest, output, shots, tuple(assignments), planner.method, tuple(plan), tuple(warnings), started
-    )
+    return Job(settings, info, digest, output, shots, tuple(assignments), planner.method, tuple(plan), tuple(warnings), started)
 
 
 def _estimate(info: VideoInfo, profile: Profile) -> int:
@@ -224,7 +223,9 @@ def deliver(job: Job) -> list[str]:
 def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict[str, Any]:
     settings = asdict(job.settings)
     references = [
-        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed} for a in job.assignments for r in a.sources
+        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed}
+        for a in job.assignments
+        for r in a.sources
     ]
     data = provenance(
         source_url=job.settings.source, source_sha256=job.source_digest, output=job.output, output_sha256=digest,

@@ -41,8 +41,6 @@ def _frames(film: VideoInfo, marks: list[int], gray: bool) -> list[NDArray[np.ui
     return out
 
 
-
-
 def _fit(rgb: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
     step = max(1, round(rgb.shape[0] / height))
     h, w = rgb.shape[0] // step * step, rgb.shape[1] // step * step

@@ -97,9 +97,8 @@ def _doubts(picture: Still, still: PaintedStill, info: VideoInfo, reader: FrameR
         frame = luma_to_unit(reader.luma(Span(still.frame, still.frame + 1))[0], info.colour)
         likeness = _correlation(unit_to_luma(rgb @ np.array([0.299, 0.587, 0.114], np.float32), info.colour), frame)
         if likeness < _SAME_PICTURE:
-            doubts.append(
-                f"{still.url}: does not look like frame {still.frame} (correlation {likeness:.2f}): another picture? its colours may land anywhere"
-            )
+            what = f"does not look like frame {still.frame} (correlation {likeness:.2f})"
+            doubts.append(f"{still.url}: {what}: another picture? its colours may land anywhere")
     return doubts
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +45,12 @@ class Rollout:
     truth: NDArray[np.float16]
 
 
-def roll_out(clip: Clip, matcher: DeepPropagation, local: KernelNet, fusion: FusionNet | None, frames: int, rng: np.random.Generator) -> Rollout:
+def roll_out(
+    clip: Clip, matcher: DeepPropagation, local: KernelNet, fusion: FusionNet | None, frames: int, rng: np.random.Generator
+) -> Rollout:
     """Propagate ``clip`` from a random frame in a random direction, as the method would, for up to ``frames`` frames.
 
-    The clip's own planes serve as the film, so the working grid is half of them: four times cheaper, and it widens the range of scales seen.
+    The clip's own planes serve as the film, so the working grid is half of them: four times cheaper, and more scales are seen.
     With ``fusion`` its output is fed back, as at inference; without it I^w alone.
     """
     count = min(frames, len(clip) - 1)
@@ -142,6 +144,6 @@ def train_fusion(
         def measure(held_rolls: list[Rollout] = held_rolls) -> dict[str, float]:
             return held_out_chroma(net, held_rolls)
 
-        share = Schedule(schedule.steps // passes, schedule.minutes / passes, schedule.batch, schedule.lr, schedule.seed, schedule.report_every)
+        share = replace(schedule, steps=schedule.steps // passes, minutes=schedule.minutes / passes)
         measured = train(net.train(), optimiser, share, folder / f"pass{turn + 1}", loss_of, measure)
     return net.eval(), measured

@@ -76,7 +76,9 @@ def held_out_psnr(net: KernelNet, clips: Sequence[Clip], size: int = 96, pairs: 
     return {n: float(-10 * np.log10(s / pairs)) for n, s in zip(names, sums, strict=True)}
 
 
-def train_local(clips: Sequence[Clip], folder: Path, schedule: Schedule, *, size: int = 128, taps: int = 51) -> tuple[KernelNet, dict[str, float]]:
+def train_local(
+    clips: Sequence[Clip], folder: Path, schedule: Schedule, *, size: int = 128, taps: int = 51
+) -> tuple[KernelNet, dict[str, float]]:
     """Train F_w on pairs from ``clips``; ``size`` is the crop on the chroma grid (128 there is the paper's 256 of luma).
 
     Returns:

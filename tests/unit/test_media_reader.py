@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_clips import damage, make_film, noise, ramp
+from media_clips import damage, make_film, noise, packet_places, ramp
 
 from dvcp.errors import MediaError
 from dvcp.media import reader as reader_module
@@ -103,6 +103,33 @@ def test_a_damaged_frame_is_named_and_the_others_still_read(tmp_path: Path) -> N
         assert caught.value.frame == 5 and caught.value.file == path
         np.testing.assert_array_equal(reader.luma(Span(6, 12)), wanted[6:])
         np.testing.assert_array_equal(reader.luma(Span(0, 5)), wanted[:5])
+
+
+@pytest.mark.parametrize("damaged, asked", [([0], 0), ([0, 1], 0), ([0, 1, 2], 1), ([5, 6, 7], 5), ([20, 21], 20), ([20, 21], 21), ([23], 23)])
+def test_ffv1_damage_is_found_wherever_reading_begins(tmp_path: Path, damaged: list[int], asked: int) -> None:
+    wanted = noise(24, 48, 64)
+    path = make_film(tmp_path / "d.mkv", wanted, options={"level": "3", "g": "1", "slicecrc": "1"})
+    places = packet_places(path)
+    with open(path, "r+b") as file:
+        for number in damaged:
+            position, size = places[number]
+            file.seek(position + size // 2)
+            file.write(b"\xa5" * 40)
+    info = probe(path)
+    with FrameReader(info) as reader:
+        for number in (asked, *damaged, *reversed(damaged)):
+            with pytest.raises(MediaError, match=f"frame {number}: .*checksum"):
+                reader.luma(Span(number, number + 1))
+        for number in sorted(set(range(24)) - set(damaged), key=lambda k: -k):
+            np.testing.assert_array_equal(reader.luma(Span(number, number + 1))[0], wanted[number])
+
+
+def test_ffv1_without_checksums_is_read(tmp_path: Path) -> None:
+    wanted = noise(4, 48, 64)
+    for level in ("1", "3"):
+        info = probe(make_film(tmp_path / f"{level}.mkv", wanted, options={"level": level, "slicecrc": "0"}))
+        with FrameReader(info) as reader:
+            np.testing.assert_array_equal(reader.luma(Span(0, 4)), wanted)
 
 
 def test_a_picture_that_changes_size_is_refused(tmp_path: Path) -> None:

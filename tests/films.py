@@ -1,0 +1,106 @@
+"""Small real films for tests that run the whole machine: moving pictures with true colour, their gray version, and painted stills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from dvcp.colour import ColourSpec
+from dvcp.media.stills import frame_to_rgb, write_still
+from dvcp.nets.fusion import FusionNet
+from dvcp.nets.sepconv import KernelNet
+from dvcp.nets.weights import save_weights
+from dvcp.shots.names import still_name
+from dvcp.shots.timeline import from_cuts, write_shots
+
+SIZE = (96, 128)
+
+
+@dataclass(frozen=True)
+class Film:
+    """Paths of one test film.
+
+    Attributes:
+        gray: the film to colour.
+        stills: folder of painted stills with the shot list.
+        cuts: first frames of shots 2, 3...
+        frames: how many.
+    """
+
+    gray: Path
+    stills: Path
+    cuts: tuple[int, ...]
+    frames: int
+
+
+def scene(seed: int, frames: int, depth: int = 8) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Luma ``[T, H, W]`` and chroma ``[T, 2, H/2, W/2]`` of smooth coloured blobs that drift."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.random((3, 24, 32))
+    big = np.kron(coarse, np.ones((1, 8, 8)))
+    big = (big + np.roll(big, 3, 1) + np.roll(big, 3, 2) + np.roll(big, (2, 2), (1, 2))) / 4
+    step = 1 << (depth - 8)
+    luma, chroma = [], []
+    for k in range(frames):
+        view = np.roll(big, (k, 2 * k), (1, 2))[:, : SIZE[0], : SIZE[1]]
+        luma.append(16 * step + view[0] * 200 * step)
+        chroma.append(128 * step + (view[1:, ::2, ::2] - 0.5) * 180 * step)
+    kind = np.uint8 if depth == 8 else np.uint16
+    return np.rint(luma).astype(kind), np.rint(chroma).astype(kind)
+
+
+def make_film(folder: Path, name: str = "reel", lengths: tuple[int, ...] = (14, 11), depth: int = 8, painted: tuple[tuple[int, ...], ...] = ((0,), (4,)),
+              ) -> Film:  # fmt: skip
+    """A gray film of ``lengths`` frames a shot, with stills painted at ``painted`` frames of each shot (counted in the shot)."""
+    stills = folder / f"{name}_painted"
+    stills.mkdir(parents=True)
+    gray = folder / f"{name}.mkv"
+    starts = [sum(lengths[:k]) for k in range(len(lengths) + 1)]
+    with av.open(str(gray), "w") as out:
+        stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1"})
+        stream.height, stream.width = SIZE
+        stream.pix_fmt = "gray" if depth == 8 else "gray10le"
+        stream.codec_context.color_range = 1
+        number = 0
+        for shot, length in enumerate(lengths):
+            luma, chroma = scene(shot + 10, length, depth)
+            for k in range(length):
+                frame = av.VideoFrame(SIZE[1], SIZE[0], stream.pix_fmt)
+                rows = np.frombuffer(frame.planes[0], luma.dtype).reshape(SIZE[0], -1)  # type: ignore[call-overload]
+                rows[:, : SIZE[1]] = luma[k]
+                frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 24), 1
+                out.mux(stream.encode(frame))
+                if k in painted[shot]:
+                    rgb = frame_to_rgb(luma[k], chroma[k], ColourSpec("bt601", depth=depth))
+                    write_still(str(stills / still_name(name, shot + 1, number)), rgb)
+                number += 1
+        out.mux(stream.encode(None))
+    cuts = tuple(starts[1:-1])
+    write_shots(from_cuts(str(gray), Fraction(24), number, list(cuts)), str(stills / f"{name}_shots.json"))
+    return Film(gray, stills, cuts, number)
+
+
+def small_weights(path: Path, taps: int = 5) -> Path:
+    """Untrained weights with short kernels: the whole method, at a speed for tests."""
+    import torch
+
+    torch.manual_seed(3)
+    save_weights(path, {"local": KernelNet(taps).fold(), "fusion": FusionNet().eval()}, {})
+    return path
+
+
+def framemd5(path: Path | str) -> list[bytes]:
+    """Digest of every decoded frame, all planes, with its PTS: two files with equal lists show the same film."""
+    import hashlib
+
+    out = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            planes = b"".join(bytes(p) for p in frame.planes)
+            out.append(hashlib.md5(planes + str(frame.pts).encode()).digest())
+    return out

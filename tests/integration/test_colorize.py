@@ -1,0 +1,206 @@
+"""A film through the real runtime: the same pixels as the plain loop, resume by segment, and outputs that verify."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+from dvcp.colour import unit_to_chroma
+from dvcp.errors import ConfigError, MediaError, ReferenceError, StoreError
+from dvcp.loop import colorize_frames
+from dvcp.media.probe import probe
+from dvcp.media.reader import FrameReader
+from dvcp.media.stills import read_still, reference_from_still, write_still
+from dvcp.media.writer import Profile
+from dvcp.methods import create
+from dvcp.methods.base import Reference
+from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
+from dvcp.runtime.references import Missing
+from dvcp.shots.timeline import read_shots
+from dvcp.timing import Span
+from tests.films import Film, framemd5, make_film, small_weights
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(small_weights(tmp_path_factory.mktemp("weights") / "w.safetensors"))
+
+
+def run(settings: JobSettings) -> tuple[Job, int]:
+    job = prepare(settings)
+    records = propagate(job, lambda *_: None)
+    deliver(job)
+    return job, len(records)
+
+
+def settings(film: Film, out: Path | str, method: str = "flow", **more: object) -> JobSettings:
+    base = JobSettings(str(film.gray), str(film.stills), str(out), method=method, segment_frames=16)
+    return replace(base, **more)  # type: ignore[arg-type]
+
+
+def plain_loop(job: Job) -> list[np.ndarray]:  # type: ignore[type-arg]
+    """Native chroma of the whole film by :func:`colorize_frames`, shot by shot."""
+    method, out = create(job.settings.method, **job.settings.options), []
+    assigned = {a.shot: a.sources for a in job.assignments}
+    with FrameReader(job.info) as reader:
+        for shot in job.shots.shots:
+            luma = reader.luma(shot.span)
+            references: dict[int, Reference] = {}
+            for source in assigned[shot.number]:
+                own = None if source.frame is None else luma[source.frame - shot.span.first]
+                at = 0 if source.frame is None else source.frame - shot.span.first
+                references[at] = reference_from_still(read_still(source.url), job.info, own)[0]
+            out.append(unit_to_chroma(colorize_frames(method, luma, references, job.info.colour).planes, job.info.colour))
+    return out
+
+
+@pytest.mark.parametrize(
+    "painted", [((0,), (4,)), ((59,), ()), ((0, 59), (10,)), ((7, 50), (0, 39))], ids=["first", "last", "both ends", "inside"]
+)
+@pytest.mark.parametrize("method", ["dvcp", "flow"])
+def test_streaming_equals_the_plain_loop_bit_for_bit(
+    tmp_path: Path, weights: str, method: str, painted: tuple[tuple[int, ...], ...]
+) -> None:
+    film = make_film(tmp_path, lengths=(60, 40), painted=painted)
+    options = {"weights": weights} if method == "dvcp" else {}
+    job, _ = run(settings(film, tmp_path / "out.mkv", method, options=options))
+    assert len(job.segments) > 4
+    with FrameReader(probe(job.output.file_url)) as reader:
+        _, chroma = reader.planes(Span(0, film.frames))
+    assert np.array_equal(chroma, np.concatenate(plain_loop(job)))
+    assert verify_output(job.output.file_url, str(film.gray))[1] == []
+
+
+def test_more_actors_change_no_bit(tmp_path: Path, weights: str) -> None:
+    film = make_film(tmp_path, lengths=(20, 20), painted=((3,), (0,)))
+    base = settings(film, tmp_path / "one.mkv", "dvcp", options={"weights": weights})
+    run(base)
+    pools = replace(base.pools, propagators=2, matchers=3, threads=1)
+    run(replace(base, out=str(tmp_path / "two.mkv"), pools=pools))
+    assert framemd5(tmp_path / "one.mkv") == framemd5(tmp_path / "two.mkv")
+
+
+def test_a_second_run_computes_nothing_and_a_new_still_only_its_shot(tmp_path: Path) -> None:
+    film = make_film(tmp_path)
+    job, first = run(settings(film, tmp_path / "out.mkv"))
+    assert first == len(job.segments)
+    before = framemd5(tmp_path / "out.mkv")
+    _, second = run(settings(film, tmp_path / "out.mkv"))
+    assert second == 0
+    assert framemd5(tmp_path / "out.mkv") == before
+    still = next(film.stills.glob("*_s0002_*.png"))
+    write_still(str(still), np.full((96, 128, 3), (200, 40, 40), np.uint8))
+    job, third = run(settings(film, tmp_path / "out.mkv"))
+    assert third == sum(1 for s in job.segments if s.shot == 2)
+    after = framemd5(tmp_path / "out.mkv")
+    assert after[: film.cuts[0]] == before[: film.cuts[0]]
+    assert all(a != b for a, b in zip(after[film.cuts[0] :], before[film.cuts[0] :], strict=True))
+
+
+def test_ten_bits_and_both_profiles_verify(tmp_path: Path) -> None:
+    film = make_film(tmp_path, depth=10)
+    for profile in Profile:
+        job, _ = run(settings(film, tmp_path / f"out{profile.suffix}", profile=profile))
+        comparison, problems = verify_output(job.output.file_url, str(film.gray))
+        assert problems == []
+        assert comparison.lossy == (profile is Profile.ACCESS)
+        if profile is Profile.MASTER:
+            assert probe(job.output.file_url).pix_fmt == "yuv420p10le"
+            assert comparison.differing_luma_samples == 0
+
+
+def test_verify_sees_a_changed_output_and_a_changed_segment(tmp_path: Path) -> None:
+    film = make_film(tmp_path)
+    job, _ = run(settings(film, tmp_path / "out.mkv"))
+    data = bytearray((tmp_path / "out.mkv").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "out.mkv").write_bytes(data)
+    assert verify_output(job.output.file_url, str(film.gray))[1] != []
+    run(settings(film, tmp_path / "out.mkv"))
+    assert verify_output(job.output.file_url, str(film.gray))[1] == []
+    segment = next((tmp_path / "out.dvcp" / "segments").iterdir())
+    segment.write_bytes(segment.read_bytes()[:-1] + b"?")
+    assert any("damaged" in p for p in verify_output(job.output.file_url, str(film.gray))[1])
+
+
+def test_a_shot_without_a_still(tmp_path: Path) -> None:
+    film = make_film(tmp_path, painted=((0,), ()))
+    job, _ = run(settings(film, tmp_path / "near.mkv", "copy"))
+    assert job.assignments[1].borrowed is not None
+    assert any("borrows" in w for w in job.warnings)
+    assert verify_output(job.output.file_url, str(film.gray))[1] == []
+    job, _ = run(settings(film, tmp_path / "gray.mkv", "copy", missing=Missing.GRAY))
+    with FrameReader(probe(job.output.file_url)) as reader:
+        _, chroma = reader.planes(Span(film.cuts[0], film.frames))
+    assert (chroma == 128).all()
+    with pytest.raises(ReferenceError, match="shot 2"):
+        prepare(settings(film, tmp_path / "no.mkv", missing=Missing.ERROR))
+
+
+def test_stills_that_raise_doubts_are_named(tmp_path: Path) -> None:
+    film = make_film(tmp_path, painted=((0, 5), (0,)))
+    first, second, third = sorted(film.stills.glob("*.png"))
+    write_still(str(first), np.random.default_rng(0).integers(0, 255, (96, 128, 3)).astype(np.uint8))
+    second.write_bytes(b"not a picture")
+    picture = read_still(str(third)).rgb
+    write_still(str(third), (picture[::2, ::2] * 255).astype(np.uint8))
+    warnings = "\n".join(prepare(settings(film, tmp_path / "out.mkv")).warnings)
+    assert "does not look like frame 0" in warnings
+    assert second.name in warnings
+    assert third.name in warnings and "128x96" in warnings
+
+
+def test_an_output_made_from_something_else_is_refused(tmp_path: Path) -> None:
+    film, other = make_film(tmp_path, "one"), make_film(tmp_path, "two", lengths=(9, 9), painted=((0,), (0,)))
+    run(settings(film, tmp_path / "out.mkv"))
+    kept = (tmp_path / "out.mkv").read_bytes()
+    with pytest.raises(StoreError, match="something else"):
+        prepare(settings(other, tmp_path / "out.mkv"))
+    assert (tmp_path / "out.mkv").read_bytes() == kept
+
+
+def test_bad_films_give_one_line(tmp_path: Path) -> None:
+    film = make_film(tmp_path)
+    empty, text = tmp_path / "empty.mkv", tmp_path / "text.mkv"
+    empty.touch()
+    text.write_text("hello " * 100)
+    for bad in (tmp_path / "missing.mkv", empty, text):
+        with pytest.raises(MediaError) as caught:
+            prepare(replace(settings(film, tmp_path / "out.mkv"), source=str(bad)))
+        assert bad.name in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(ConfigError):
+        prepare(replace(settings(film, tmp_path / "out.mp4")))
+
+
+def test_output_in_an_object_store(tmp_path: Path, s3_url: str) -> None:
+    film = make_film(tmp_path)
+    out = f"{s3_url}/night/out.mkv"
+    job, computed = run(settings(film, out))
+    assert computed == len(job.segments)
+    assert verify_output(out, str(film.gray))[1] == []
+    assert run(settings(film, out))[1] == 0
+
+
+def test_edited_shot_list_is_used(tmp_path: Path) -> None:
+    film = make_film(tmp_path)
+    edited = tmp_path / "edited.csv"
+    edited.write_text(f"shot,first,last\n1,0,{film.frames - 1}\n")
+    job = prepare(settings(film, tmp_path / "out.mkv", shots=str(edited)))
+    assert len(job.shots.shots) == 1
+    assert read_shots(str(edited), film.frames, job.shots.rate, "x").digest() == job.shots.digest()
+    shutil.rmtree(tmp_path / "out.dvcp")

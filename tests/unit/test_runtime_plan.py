@@ -1,0 +1,81 @@
+"""The plan: every frame in exactly one segment, states handed on in order, keys that change when what they are made from changes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from dvcp.media.probe import probe
+from dvcp.runtime.driver import missing
+from dvcp.runtime.plan import Planner, ReferenceSource, Segment
+from dvcp.shots.timeline import ShotList, from_cuts
+from dvcp.store.ledger import Ledger
+from dvcp.timing import Span
+from tests.films import make_film
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory: pytest.TempPathFactory) -> Planner:
+    film = make_film(tmp_path_factory.mktemp("plan"), lengths=(60, 40), painted=((0,), (0,)))
+    return Planner(probe(str(film.gray)), "f" * 64, "m" * 64, window=8, profile="master", segment_frames=16)
+
+
+def shots() -> ShotList:
+    return from_cuts("reel", Fraction(24), 100, [60])
+
+
+def still(frame: int | None, name: str = "a") -> ReferenceSource:
+    return ReferenceSource(f"{name}.png", name * 64, frame)
+
+
+def written(plan: list[Segment]) -> list[int]:
+    return [frame for s in plan if not s.scout for frame in s.span]
+
+
+@pytest.mark.parametrize("painted", [(0,), (59,), (30,), (0, 59), (10, 11), (5, 20, 58), ()])
+def test_every_frame_is_written_once_and_in_order(planner: Planner, painted: tuple[int, ...]) -> None:
+    plan = planner.plan(shots(), {1: [still(f) for f in painted], 2: [still(99)]})
+    assert sorted(written(plan)) == list(range(100))
+
+
+@pytest.mark.parametrize("painted", [(0,), (59,), (30,), (0, 59), (5, 20, 58)])
+def test_states_are_given_before_they_are_needed(planner: Planner, painted: tuple[int, ...]) -> None:
+    given: set[str] = set()
+    for segment in planner.plan(shots(), {1: [still(f) for f in painted]}):
+        assert segment.needs <= given
+        given |= segment.gives
+
+
+def test_long_shot_between_two_stills_gets_scouts(planner: Planner) -> None:
+    plan = planner.plan(shots(), {1: [still(0), still(59, "b")]})
+    first = [s for s in plan if s.shot == 1]
+    real = [s for s in first if not s.scout and s.legs]
+    assert len(real) == 4
+    assert sum(s.scout for s in first) == len(real) - 1
+    assert all(len(s.legs) == 2 for s in real)
+    for segment in real:
+        forward, backward = segment.legs
+        assert [sorted(w) for w in forward.windows] == [sorted(w) for w in reversed(backward.windows)]
+
+
+def test_a_new_still_changes_only_its_shot(planner: Planner) -> None:
+    before = {s.key for s in planner.plan(shots(), {1: [still(3)], 2: [still(70)]})}
+    after = {s.key for s in planner.plan(shots(), {1: [still(3, "b")], 2: [still(70)]})}
+    shared = {s.key for s in planner.plan(shots(), {1: [still(3)], 2: [still(70)]}) if s.shot == 2}
+    assert before & after == shared
+
+
+def test_a_still_more_changes_only_its_side(planner: Planner) -> None:
+    one = planner.plan(shots(), {1: [still(10)]})
+    two = planner.plan(shots(), {1: [still(10), still(40, "b")]})
+    kept = {s.key for s in one} & {s.key for s in two}
+    assert {frame for s in one if s.key in kept and s.shot == 1 for frame in s.span} == set(range(10))
+
+
+def test_missing_asks_again_for_a_state_that_is_gone(planner: Planner, tmp_path: Path) -> None:
+    plan = [s for s in planner.plan(shots(), {1: [still(0)]}) if s.shot == 1]
+    ledger = Ledger(str(tmp_path / "x.dvcp"))
+    assert [s.key for s in missing(plan, ledger)] == [s.key for s in plan]
+    assert [s.span for s in plan] == [Span(0, 17), Span(17, 33), Span(33, 49), Span(49, 60)]
