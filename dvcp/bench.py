@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures there as JSON")
     options = parser.parse_args()
     figures: dict[str, object] = {
-        "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "cuda": torch.cuda.is_available(),
         "size": f"{WIDTH}x{HEIGHT}", "frames": options.frames, "method": options.method,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="dvcp-bench-") as scratch:

@@ -255,6 +255,8 @@ def train_fusion_command(
     batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
     size: Annotated[int, typer.Option(help="Crop on the working grid.")] = 96,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    rollouts: Annotated[int, typer.Option(min=0, help="Shots rolled out in each pass; 0 = every clip once.")] = 0,
+    frames: Annotated[int, typer.Option(min=1, help="Longest roll-out.")] = 50,
 ) -> None:
     """Stage two: F_f on roll-outs of F_w and F_s, then once more with F_f in the loop. Writes the complete dvcp.safetensors."""
     from dvcp.nets.weights import load_local, save_weights
@@ -264,7 +266,9 @@ def train_fusion_command(
 
     logging.getLogger().setLevel(logging.INFO)
     clips = load_clips(select_files(data, licences=licence), out / "cache")
-    net, measured = train_fusion(clips, load_local(str(local)), out, Schedule(steps, minutes, batch, rate), size=size)
+    net, measured = train_fusion(
+        clips, load_local(str(local)), out, Schedule(steps, minutes, batch, rate), size=size, frames=frames, rollouts=rollouts
+    )
     parts = {"local": load_local(str(local)), "fusion": net}
     digest = save_weights(out / "dvcp.safetensors", parts, {k: f"{v:.4f}" for k, v in measured.items()})
     typer.echo(f"{out / 'dvcp.safetensors'} sha256 {digest}")

@@ -37,8 +37,8 @@ def bar(title: str, segments: list[Segment], total: int) -> Iterator[Report]:
     done = total - sum(len(s.span) for s in work)
     under_way: dict[str, int] = {}
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), TextColumn("{task.fields[shots]}"),
-               _Rate(), TimeRemainingColumn())  # fmt: skip
+    counts = (MofNCompleteColumn(), TextColumn("frames"), TextColumn("{task.fields[shots]}"))
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), speed_estimate_period=120) as progress:
         task = progress.add_task(title, total=total, completed=done, shots=f"{len(shots)} shots left")
 

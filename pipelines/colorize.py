@@ -7,17 +7,18 @@ recovered by running the same flow again: the ledger beside each output, not Pre
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import fsspec
-from prefect import flow, get_run_logger, task
+from prefect import Task, flow, get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
-from dvcp.errors import ConfigError, DvcpError
+from dvcp.errors import ConfigError, DvcpError, VerifyError
 from dvcp.media.compare import Comparison
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import stem
@@ -31,6 +32,8 @@ from dvcp.store.ledger import SegmentRecord
 
 VIDEO_SUFFIXES = (".mkv", ".mp4", ".mov", ".avi", ".mxf", ".webm", ".nut", ".ts", ".m4v", ".mpg", ".dv")
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -78,22 +81,26 @@ def _worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
     return False
 
 
-_step = {"cache_policy": NO_CACHE, "persist_result": False, "retries": 2, "retry_delay_seconds": 5, "retry_condition_fn": _worth_retrying}
+def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A task that is never cached (the ledger is the truth) and tried again after faults that may pass."""
+    return task(
+        name=name, cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_retrying
+    )
 
 
-@task(name="probe", **_step)  # type: ignore[call-overload]
+@step("probe")
 def probe_step(source: str) -> VideoInfo:
     """Open the film and read its clock."""
     return probe(source)
 
 
-@task(name="shots and plan", **_step)  # type: ignore[call-overload]
+@step("shots and plan")
 def plan_step(settings: JobSettings) -> Job:
     """Find cuts, stills and what the ledger lacks."""
     return prepare(settings)
 
 
-@task(name="propagate", **_step)  # type: ignore[call-overload]
+@step("propagate")
 def propagate_step(job: Job) -> int:
     """Colour the missing segments; returns how many."""
     logger, total, done = get_run_logger(), len(job.todo()), 0
@@ -108,17 +115,15 @@ def propagate_step(job: Job) -> int:
     return len(propagate(job, report))
 
 
-@task(name="assemble", **_step)  # type: ignore[call-overload]
+@step("assemble")
 def assemble_step(job: Job) -> list[str]:
     """Join the segments and put the output; returns warnings."""
     return deliver(job)
 
 
-@task(name="verify", **_step)  # type: ignore[call-overload]
+@step("verify")
 def verify_step(job: Job) -> Comparison:
     """Prove the output against its source. Raises VerifyError when it does not hold."""
-    from dvcp.errors import VerifyError
-
     comparison, problems = verify_output(job.output.file_url, job.settings.source)
     if problems:
         raise VerifyError("; ".join(problems[:3]))

@@ -16,7 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dvcp.evaluation.metrics import psnr_lab
+from dvcp.evaluation.metrics import psnr_lab, rgb_to_lab
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import frame_to_rgb, write_still
@@ -67,9 +67,10 @@ def measure(result: VideoInfo, truth: VideoInfo) -> tuple[float, float]:
             span = Span(number, number + 1)
             luma, chroma = true.planes(span)
             _, coloured = ours.planes(span)
-            wanted = frame_to_rgb(luma[0], chroma[0], truth.colour)
-            found.append(psnr_lab(frame_to_rgb(luma[0], coloured[0], result.colour), wanted))
-            gray.append(psnr_lab(frame_to_rgb(luma[0], np.zeros(chroma[0].shape, np.float32), truth.colour), wanted))
+            wanted = rgb_to_lab(frame_to_rgb(luma[0], chroma[0], truth.colour))
+            found.append(psnr_lab(rgb_to_lab(frame_to_rgb(luma[0], coloured[0], result.colour)), wanted))
+            colourless = np.zeros(chroma[0].shape, np.float32)
+            gray.append(psnr_lab(rgb_to_lab(frame_to_rgb(luma[0], colourless, truth.colour)), wanted))
     return float(np.mean(found)), float(np.mean(gray))
 
 

@@ -38,7 +38,7 @@ class Film:
     frames: int
 
 
-def scene(seed: int, frames: int, depth: int = 8) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+def scene(seed: int, frames: int, depth: int = 8, size: tuple[int, int] = SIZE) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     """Luma ``[T, H, W]`` and chroma ``[T, 2, H/2, W/2]`` of smooth coloured blobs that drift."""
     rng = np.random.default_rng(seed)
     coarse = rng.random((3, 24, 32))
@@ -47,15 +47,21 @@ def scene(seed: int, frames: int, depth: int = 8) -> tuple[NDArray[np.generic], 
     step = 1 << (depth - 8)
     luma, chroma = [], []
     for k in range(frames):
-        view = np.roll(big, (k, 2 * k), (1, 2))[:, : SIZE[0], : SIZE[1]]
+        view = np.roll(big, (k, 2 * k), (1, 2))[:, : size[0], : size[1]]
         luma.append(16 * step + view[0] * 200 * step)
         chroma.append(128 * step + (view[1:, ::2, ::2] - 0.5) * 180 * step)
     kind = np.uint8 if depth == 8 else np.uint16
     return np.rint(luma).astype(kind), np.rint(chroma).astype(kind)
 
 
-def make_film(folder: Path, name: str = "reel", lengths: tuple[int, ...] = (14, 11), depth: int = 8, painted: tuple[tuple[int, ...], ...] = ((0,), (4,)),
-              ) -> Film:  # fmt: skip
+def make_film(
+    folder: Path,
+    name: str = "reel",
+    lengths: tuple[int, ...] = (14, 11),
+    depth: int = 8,
+    painted: tuple[tuple[int, ...], ...] = ((0,), (4,)),
+    size: tuple[int, int] = SIZE,
+) -> Film:
     """A gray film of ``lengths`` frames a shot, with stills painted at ``painted`` frames of each shot (counted in the shot)."""
     stills = folder / f"{name}_painted"
     stills.mkdir(parents=True)
@@ -63,16 +69,16 @@ def make_film(folder: Path, name: str = "reel", lengths: tuple[int, ...] = (14, 
     starts = [sum(lengths[:k]) for k in range(len(lengths) + 1)]
     with av.open(str(gray), "w") as out:
         stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1"})
-        stream.height, stream.width = SIZE
+        stream.height, stream.width = size
         stream.pix_fmt = "gray" if depth == 8 else "gray10le"
         stream.codec_context.color_range = 1
         number = 0
         for shot, length in enumerate(lengths):
-            luma, chroma = scene(shot + 10, length, depth)
+            luma, chroma = scene(shot + 10, length, depth, size)
             for k in range(length):
-                frame = av.VideoFrame(SIZE[1], SIZE[0], stream.pix_fmt)
-                rows = np.frombuffer(frame.planes[0], luma.dtype).reshape(SIZE[0], -1)  # type: ignore[call-overload]
-                rows[:, : SIZE[1]] = luma[k]
+                frame = av.VideoFrame(size[1], size[0], stream.pix_fmt)
+                rows = np.frombuffer(frame.planes[0], luma.dtype).reshape(size[0], -1)  # type: ignore[call-overload]
+                rows[:, : size[1]] = luma[k]
                 frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 24), 1
                 out.mux(stream.encode(frame))
                 if k in painted[shot]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -47,7 +48,7 @@ def run(
     """
     waiting, free = list(segments), list(lanes)
     pending_states = {state for s in segments for state in s.gives}
-    running: dict[object, tuple[object, Segment, Lane]] = {}
+    running: dict[Any, tuple[Segment, Lane]] = {}
     lost: Counter[str] = Counter()
     records: list[SegmentRecord] = []
     failure: DvcpError | None = None
@@ -59,14 +60,15 @@ def run(
             waiting.remove(ready)
             lane = free.pop(0)
             stream = lane.writer.write.options(num_returns="streaming").remote(work, ready, lane)
-            running[stream] = (stream, ready, lane)
+            running[stream] = (ready, lane)
         if not running:
             break
+        done: list[Any]
         done, _ = ray.wait(list(running), num_returns=1, timeout=5, fetch_local=False)
         for stream in done:
-            _, segment, lane = running[stream]
+            segment, lane = running[stream]
             try:
-                item = ray.get(next(stream))
+                item: Any = ray.get(next(stream))
             except StopIteration:
                 pending_states -= segment.gives
             except RayError as error:

@@ -44,7 +44,8 @@ def _frames(film: VideoInfo, marks: list[int], gray: bool) -> list[NDArray[np.ui
 def _fit(rgb: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
     step = max(1, round(rgb.shape[0] / height))
     h, w = rgb.shape[0] // step * step, rgb.shape[1] // step * step
-    return rgb[:h, :w].reshape(h // step, step, w // step, step, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    blocks = rgb[:h, :w].reshape(h // step, step, w // step, step, 3)
+    return np.asarray(np.rint(blocks.mean(axis=(1, 3))), np.uint8)
 
 
 def _spaced(parts: list[NDArray[np.uint8]], axis: int) -> list[NDArray[np.uint8]]:

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dvcp.colour import luma_to_unit, unit_to_luma
+from dvcp.colour import luma_to_unit
 from dvcp.errors import DvcpError, ReferenceError
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
@@ -95,14 +97,14 @@ def _doubts(picture: Still, still: PaintedStill, info: VideoInfo, reader: FrameR
         doubts.append(f"{still.url}: the picture has no colour, so shot {still.shot} will have none")
     if still.frame is not None:
         frame = luma_to_unit(reader.luma(Span(still.frame, still.frame + 1))[0], info.colour)
-        likeness = _correlation(unit_to_luma(rgb @ np.array([0.299, 0.587, 0.114], np.float32), info.colour), frame)
+        likeness = _correlation(rgb @ np.array([0.299, 0.587, 0.114], np.float32), frame)
         if likeness < _SAME_PICTURE:
             what = f"does not look like frame {still.frame} (correlation {likeness:.2f})"
             doubts.append(f"{still.url}: {what}: another picture? its colours may land anywhere")
     return doubts
 
 
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:  # type: ignore[type-arg]
+def _correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     a, b = a.astype(np.float64) - a.mean(), b.astype(np.float64) - b.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / scale if scale > 0 else 1.0

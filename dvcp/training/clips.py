@@ -55,7 +55,7 @@ def to_working(luma: NDArray[np.generic], chroma: NDArray[np.generic], colour: C
 
 
 def select_files(folder: str, split: str | None = None, licences: Sequence[str] = ()) -> list[Path]:
-    """Videos in ``folder``, sorted. With ``licences``, only those whose ``licence_class`` in the ``clips.csv`` in or above it is one of them.
+    """Videos in ``folder``, sorted. With ``licences``, only those whose ``licence_class`` in ``clips.csv`` (in or above it) is one of them.
 
     Raises:
         ConfigError: no video is left.

@@ -110,7 +110,15 @@ def held_out_chroma(net: FusionNet, rollouts: Sequence[Rollout]) -> dict[str, fl
 
 
 def train_fusion(
-    clips: Sequence[Clip], local: KernelNet, folder: Path, schedule: Schedule, *, size: int = 96, frames: int = 50, passes: int = 2
+    clips: Sequence[Clip],
+    local: KernelNet,
+    folder: Path,
+    schedule: Schedule,
+    *,
+    size: int = 96,
+    frames: int = 50,
+    passes: int = 2,
+    rollouts: int = 0,
 ) -> tuple[FusionNet, dict[str, float]]:
     """Train F_f with F_w frozen.
 
@@ -118,6 +126,7 @@ def train_fusion(
         size: crop on the working grid.
         frames: longest roll-out.
         passes: 1 = I^w rolled out alone; 2 = then again with F_f in the loop, half the schedule each.
+        rollouts: shots rolled out in each pass, drawn at random (0 = every clip once); a quarter as many are held out.
 
     Returns:
         The network and the last held-out measurement.
@@ -132,8 +141,9 @@ def train_fusion(
     for turn in range(passes):
         rng = np.random.default_rng((schedule.seed, turn))
         fusion = net.eval() if turn else None
-        rolls = [roll_out(c, matcher, local, fusion, frames, rng) for c in chosen]
-        held_rolls = [roll_out(c, matcher, local, fusion, frames, rng) for c in held]
+        picks = rng.permutation(len(chosen))[: rollouts or None]
+        rolls = [roll_out(chosen[k], matcher, local, fusion, frames, rng) for k in picks]
+        held_rolls = [roll_out(c, matcher, local, fusion, frames, rng) for c in held[: max(1, len(rolls) // 4)]]
         log.info("F_f pass %d: %d roll-outs, %d held out", turn + 1, len(rolls), len(held_rolls))
         optimiser = torch.optim.Adam(net.parameters(), lr=schedule.lr)
 

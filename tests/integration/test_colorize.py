@@ -138,6 +138,19 @@ def test_verify_sees_a_changed_output_and_a_changed_segment(tmp_path: Path) -> N
     assert any("damaged" in p for p in verify_output(job.output.file_url, str(film.gray))[1])
 
 
+@pytest.mark.parametrize(
+    ("size", "lengths", "painted"), [((95, 127), (10,), ((3,),)), ((96, 128), (1,), ((0,),)), ((33, 47), (3,), ((1,),))]
+)
+def test_odd_sizes_and_single_frames(
+    tmp_path: Path, weights: str, size: tuple[int, int], lengths: tuple[int, ...], painted: tuple[tuple[int, ...], ...]
+) -> None:
+    film = make_film(tmp_path, lengths=lengths, painted=painted, size=size)
+    job, _ = run(settings(film, tmp_path / "out.mkv", "dvcp", options={"weights": weights}))
+    info = probe(job.output.file_url)
+    assert (info.height, info.width, len(info.frames)) == (*size, sum(lengths))
+    assert verify_output(job.output.file_url, str(film.gray))[1] == []
+
+
 def test_a_shot_without_a_still(tmp_path: Path) -> None:
     film = make_film(tmp_path, painted=((0,), ()))
     job, _ = run(settings(film, tmp_path / "near.mkv", "copy"))
