@@ -257,6 +257,7 @@ def train_fusion_command(
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
     rollouts: Annotated[int, typer.Option(min=0, help="Shots rolled out in each pass; 0 = every clip once.")] = 0,
     frames: Annotated[int, typer.Option(min=1, help="Longest roll-out.")] = 50,
+    passes: Annotated[int, typer.Option(min=1, max=2, help="2 = once more with F_f in the loop, half the schedule each.")] = 2,
 ) -> None:
     """Stage two: F_f on roll-outs of F_w and F_s, then once more with F_f in the loop. Writes the complete dvcp.safetensors."""
     from dvcp.nets.weights import load_local, save_weights
@@ -266,10 +267,10 @@ def train_fusion_command(
 
     logging.getLogger().setLevel(logging.INFO)
     clips = load_clips(select_files(data, licences=licence), out / "cache")
-    net, measured = train_fusion(
-        clips, load_local(str(local)), out, Schedule(steps, minutes, batch, rate), size=size, frames=frames, rollouts=rollouts
-    )
-    parts = {"local": load_local(str(local)), "fusion": net}
+    first = load_local(str(local))
+    schedule = Schedule(steps, minutes, batch, rate)
+    net, measured = train_fusion(clips, first, out, schedule, size=size, frames=frames, passes=passes, rollouts=rollouts)
+    parts = {"local": first, "fusion": net}
     digest = save_weights(out / "dvcp.safetensors", parts, {k: f"{v:.4f}" for k, v in measured.items()})
     typer.echo(f"{out / 'dvcp.safetensors'} sha256 {digest}")
 

@@ -76,7 +76,8 @@ def unit_to_luma(unit: NDArray[Any], spec: ColourSpec) -> NDArray[Any]:
     """Float Y' to native samples, rounded to nearest even and clipped to the legal code range."""
     black, white = spec.luma_scale()
     codes = np.rint(unit.astype(np.float32) * np.float32(white - black) + np.float32(black))
-    return np.clip(codes, 0, (1 << spec.depth) - 1).astype(spec.dtype)
+    samples: NDArray[Any] = np.clip(codes, 0, (1 << spec.depth) - 1).astype(spec.dtype)
+    return samples
 
 
 def chroma_to_unit(samples: NDArray[Any], spec: ColourSpec) -> NDArray[np.float32]:
@@ -90,7 +91,8 @@ def unit_to_chroma(unit: NDArray[Any], spec: ColourSpec) -> NDArray[Any]:
     zero, span = spec.chroma_scale()
     low, high = np.float32(zero - span / 2), np.float32(min(zero + span / 2, (1 << spec.depth) - 1))
     codes = np.rint(unit.astype(np.float32) * np.float32(span) + np.float32(zero))
-    return np.clip(codes, np.ceil(low), high).astype(spec.dtype)
+    samples: NDArray[Any] = np.clip(codes, np.ceil(low), high).astype(spec.dtype)
+    return samples
 
 
 def rgb_to_ycbcr(rgb: NDArray[Any], matrix: Matrix) -> NDArray[Any]:

@@ -82,10 +82,12 @@ def colorize_frames(method: Method, luma: Samples, references: Mapping[int, Refe
         Colour of all N frames, in film order. A reference's own frame carries the reference's colour untouched.
 
     Raises:
-        ValueError: no reference, or one outside the frames.
+        ValueError: no reference, one outside the frames, or one of another shot beside others.
     """
     if not references or any(k >= len(luma) or (k < 0 and r.in_shot) for k, r in references.items()):
         raise ValueError(f"references must lie in the {len(luma)} frames, not at {sorted(references)}")
+    if len(references) > 1 and not all(r.in_shot for r in references.values()):
+        raise ValueError("a reference from outside the shot must be the only one")
     anchors = {k: method.anchor(r, colour) for k, r in references.items()}
 
     def follow(at: int, span: Span, forward: bool, both: bool) -> Chroma:
@@ -109,11 +111,12 @@ def colorize_frames(method: Method, luma: Samples, references: Mapping[int, Refe
         if piece.span is None:
             continue
         both = piece.before is not None and piece.after is not None
-        legs = [follow(k, piece.span, forward, both) for k, forward in ((piece.before, True), (piece.after, False)) if k is not None]
-        if piece.before is not None and piece.after is not None:
-            pieces.append(blend(*legs, nearness(piece.span, piece.before, piece.after)))
+        forward = None if piece.before is None else follow(piece.before, piece.span, forward=True, both=both)
+        backward = None if piece.after is None else follow(piece.after, piece.span, forward=False, both=both)
+        if forward and backward and piece.before is not None and piece.after is not None:
+            pieces.append(blend(forward, backward, nearness(piece.span, piece.before, piece.after)))
         else:
-            pieces += legs
+            pieces += [leg for leg in (forward, backward) if leg]
     return Chroma(np.concatenate([p.planes for p in pieces]), np.concatenate([p.confidence for p in pieces]))
 
 

@@ -7,11 +7,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -171,17 +173,24 @@ def measure(source: Source, name: str, method: Method, settings: EvaluationSetti
     count = len(film.luma) - 1
     scores: dict[str, list[float]] = {column: [] for column in PER_FRAME}
     shares, shares_truth, rows = [], [], []
-    for k in range(1, count + 1):
+
+    def pictures(k: int) -> tuple[metrics.Picture, metrics.Picture]:
         # codes first: what is measured is what a file would hold
         result = frame_to_rgb(film.luma[k], unit_to_chroma(planes[k], colour), colour)
-        truth = frame_to_rgb(film.luma[k], film.chroma[k], colour)
-        for column, value in frame_scores(result, truth).items():
-            scores[column].append(value)
-        shares.append(metrics.histograms(result))
-        shares_truth.append(metrics.histograms(truth))
-        if k in strip_frames(count):
-            gray = frame_to_rgb(film.luma[k], np.zeros_like(planes[k]), colour)
-            rows.append([gray, result, truth])
+        return result, frame_to_rgb(film.luma[k], film.chroma[k], colour)
+
+    def compared(k: int) -> tuple[dict[str, float], NDArray[np.float64], NDArray[np.float64]]:
+        result, truth = pictures(k)
+        return frame_scores(result, truth), metrics.histograms(result), metrics.histograms(truth)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found, share, share_truth in pool.map(compared, range(1, count + 1)):
+            for column, value in found.items():
+                scores[column].append(value)
+            shares.append(share)
+            shares_truth.append(share_truth)
+    for k in strip_frames(count):
+        rows.append([frame_to_rgb(film.luma[k], np.zeros_like(planes[k]), colour), *pictures(k)])
     item = Item(
         clip=source.name,
         clip_digest=source.digest,
@@ -208,7 +217,8 @@ def frame_scores(result: metrics.Picture, truth: metrics.Picture) -> dict[str, f
     return {
         "psnr_lab": min(CEILING, metrics.psnr_lab(lab, lab_truth)),
         "psnr_rgb": min(CEILING, metrics.psnr_rgb(result, truth)),
-        "delta_e2000": metrics.delta_e2000(lab, lab_truth),
+        # Every fourth pixel: CIEDE2000 costs more than all the rest together, and a mean over 100,000 pixels is as good.
+        "delta_e2000": metrics.delta_e2000(lab[..., ::2, ::2, :], lab_truth[..., ::2, ::2, :]),
         "l2_ab": metrics.l2_ab(lab, lab_truth),
         "colourfulness": metrics.colourfulness(result),
         "colourfulness_truth": metrics.colourfulness(truth),

@@ -89,7 +89,7 @@ def _fresh() -> bytearray:
 
 def _transitions() -> tuple[list[int], list[int]]:
     """Next state after a zero and after a one: the default table of RFC 9043 section 3.8.1.3, by the rule FFmpeg makes it from."""
-    one, factor, top = 1 << 32, round(0.05 * (1 << 32)), 248
+    one, factor, top = 1 << 32, (1 << 32) // 20, 248
     ones = [0] * 256
     last, p = 0, one // 2
     for _ in range(128):
@@ -109,7 +109,7 @@ def _transitions() -> tuple[list[int], list[int]]:
 class _RangeDecoder:
     """The adaptive binary range decoder of RFC 9043 section 3.8.1, with which the configuration record is written."""
 
-    zeros, ones = _transitions()
+    zeros, ones = _transitions()  # by state, 0..255
 
     def __init__(self, data: bytes) -> None:
         self._low, self._range = int.from_bytes(data[:2], "big"), 0xFF00

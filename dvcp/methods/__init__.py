@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from dvcp.errors import ConfigError
 from dvcp.methods.base import Method
@@ -24,15 +25,15 @@ def create(name: str, **options: Any) -> Method:
     """
     from dvcp.methods import baselines
 
-    simple = {"gray": baselines.Gray, "copy": baselines.Copy, "flow": baselines.Flow}
+    simple: dict[str, Callable[[], Method]] = {"gray": baselines.Gray, "copy": baselines.Copy, "flow": baselines.Flow}
     if name in simple:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
         return simple[name]()
     if name in ("dvcp", "local", "global"):
-        from dvcp.methods.dvcp import DeepPropagation, Settings
+        from dvcp.methods.dvcp import Branches, DeepPropagation, Settings
 
         try:
-            return DeepPropagation(Settings(branches=name, **options))
+            return DeepPropagation(Settings(branches=cast(Branches, name), **options))
         except TypeError as error:
             raise ConfigError(f"method {name}: {error}") from error
     raise ConfigError(f"no method {name!r}", hint=f"one of {', '.join(NAMES)}")

@@ -13,6 +13,8 @@ from dvcp.errors import ConfigError
 from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
 
 State = dict[str, NDArray[Any]]
+#: least side of a picture the flow search is given: below it OpenCV raises, or reads outside its buffers and kills the process
+_SEARCHED = 16
 
 
 class _Baseline:
@@ -67,7 +69,7 @@ class Flow(_Baseline):
             import cv2
         except ImportError as error:
             raise ConfigError("the flow method needs OpenCV", hint="pip install 'dvcp[flow]'") from error
-        self._cv2 = cv2
+        self._cv2: Any = cv2  # its annotations leave out that a start for the flow search is optional
 
     def start(self, reference: Reference, colour: ColourSpec) -> State | None:
         return {"chroma": reference.chroma, "gray": self._gray(reference.luma, colour)}
@@ -77,6 +79,15 @@ class Flow(_Baseline):
         small = self._cv2.resize(luma_to_unit(luma, colour), (columns, rows), interpolation=self._cv2.INTER_AREA)
         return np.asarray(np.clip(np.rint(small * 255), 0, 255), np.uint8)
 
+    def _flow(self, gray: NDArray[np.uint8], last: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Where each pixel of ``gray`` was in ``last``, ``[h, w, 2]``, x and y steps."""
+        rows, columns = gray.shape
+        pad = ((0, max(0, _SEARCHED - rows)), (0, max(0, _SEARCHED - columns)))
+        # A fresh searcher a frame: one kept carries its buffers, and the output would depend on what was coloured before.
+        search = self._cv2.DISOpticalFlow.create(self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow = search.calc(np.pad(gray, pad, mode="edge"), np.pad(last, pad, mode="edge"), None)
+        return np.asarray(flow[:rows, :columns], np.float32)
+
     def propagate(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
         assert evidence.planes is not None
         grays = [self._gray(frame, window.colour) for frame in window.luma]
@@ -85,10 +96,9 @@ class Flow(_Baseline):
         last, chroma, done = state["gray"], state["chroma"], []
         y, x = np.mgrid[: last.shape[0], : last.shape[1]].astype(np.float32)
         for gray in grays:
-            # A fresh searcher a frame: one kept carries its buffers, and the output would depend on what was coloured before.
-            search = self._cv2.DISOpticalFlow_create(self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-            flow = search.calc(gray, last, None)
-            moved = [self._cv2.remap(c, x + flow[..., 0], y + flow[..., 1], self._cv2.INTER_LINEAR, None, self._cv2.BORDER_REPLICATE) for c in chroma]
+            flow = self._flow(gray, last)
+            where = (x + flow[..., 0], y + flow[..., 1])
+            moved = [self._cv2.remap(c, *where, self._cv2.INTER_LINEAR, None, self._cv2.BORDER_REPLICATE) for c in chroma]
             last, chroma = gray, np.stack(moved)
             done.append(chroma)
         return {"chroma": chroma, "gray": last}, Chroma(np.stack(done), np.full((len(done), *last.shape), 128, np.uint8))

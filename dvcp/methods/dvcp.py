@@ -1,7 +1,7 @@
 """Deep Video Color Propagation (Meyer et al. 2018): local warp F_w, global match F_s, fusion F_f.
 
-I^w_k = warp(I_{k-1}, F_w(G_{k-1}, G_k)); I^s_k = colours of the reference at its nearest features; I_k = F_f(G_k, I^w_k, I^s_k), with Y' = G_k
-(figure 2). ``branches`` leaves parts out, which gives the paper's two ablations as methods of their own.
+I^w_k = warp(I_{k-1}, F_w(G_{k-1}, G_k)); I^s_k = colours of the reference at its nearest features; I_k = F_f(G_k, I^w_k, I^s_k), with
+Y' = G_k (figure 2). ``branches`` leaves parts out, which gives the paper's two ablations as methods of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from dvcp.ops.precision import fast_dtype
 from dvcp.ops.sepwarp import sepwarp
 
 State = dict[str, NDArray[Any]]
+Branches = Literal["dvcp", "local", "global"]
 #: how fast confidence falls with the luma the warp could not explain: e-fold at 1/12 of the range
 _WARP_TRUST = 12.0
 
@@ -38,11 +39,11 @@ class Settings:
         branches: "dvcp" (both branches fused), "local" or "global".
         weights: safetensors file or URL with F_w and F_f; "default" is what ships.
         backbone: of the global branch.
-        working_height: most lines of luma the networks see; bigger films are worked on at this height and colour is brought back along edges.
+        working_height: most lines of luma the networks see; bigger films are worked on at this height, and colour comes back along edges.
         device: "auto" is CUDA when there is one, else the CPU.
     """
 
-    branches: Literal["dvcp", "local", "global"] = "dvcp"
+    branches: Branches = "dvcp"
     weights: str = DEFAULT
     backbone: str = "efficientnet-lite0"
     working_height: int = 576
@@ -58,13 +59,16 @@ class Anchor:
 
 
 class DeepPropagation:
-    """The method, as a :class:`dvcp.methods.base.Method`. Networks are loaded when first used: a matcher never holds F_w, a propagator no backbone."""
+    """The method, as a :class:`dvcp.methods.base.Method`.
+
+    Networks are loaded when first used: a matcher never holds F_w, a propagator no backbone.
+    """
 
     window = WindowSpec(8)
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.name = settings.branches
+        self.name: str = settings.branches
         choice = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(choice if settings.device == "auto" else settings.device)
         self.dtype = fast_dtype(self.device)
@@ -72,10 +76,9 @@ class DeepPropagation:
 
     def digest(self) -> str:
         parts = {**asdict(self.settings), "device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": 1}
-        if self.settings.branches != "global":
-            parts["weights"] = weights_digest(self.settings.weights)
-        if self.settings.branches != "local":
-            parts["backbone_weights"] = self._backbone.weights_digest
+        # What the weights are, never where they lie; the local branch matches too, when a reference comes from outside the shot.
+        parts["weights"] = "" if self.settings.branches == "global" else weights_digest(self.settings.weights)
+        parts["backbone_weights"] = self._backbone.weights_digest
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -87,7 +90,8 @@ class DeepPropagation:
     def _net(self, part: str) -> Any:
         if part not in self._loaded:
             load = load_local if part == "local" else load_fusion
-            self._loaded[part] = load(self.settings.weights).to(self.device, self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            net: Any = load(self.settings.weights)  # torch does not annotate memory_format
+            self._loaded[part] = net.to(self.device, self.dtype, memory_format=torch.channels_last)
         return self._loaded[part]
 
     def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
@@ -103,7 +107,7 @@ class DeepPropagation:
         seen = self._backbone(full)
         planes = torch.cat([half[0], grid.chroma(reference.chroma, self.device)]).cpu()
         cells = reference_cells(seen.deep[0], seen.middle[0], seen.fine[0])
-        return Anchor(ReferenceCells(**{k: v.cpu() if isinstance(v, Tensor) else v for k, v in vars(cells).items()}), planes)
+        return Anchor(cells.to(torch.device("cpu")), planes)
 
     @torch.inference_mode()
     def match(self, window: Window, anchor: Anchor | None) -> Evidence:
@@ -111,7 +115,7 @@ class DeepPropagation:
         if anchor is None:
             return Evidence()
         grid = self._grid(window.luma.shape, window.colour)
-        cells = ReferenceCells(**{k: v.to(self.device) if isinstance(v, Tensor) else v for k, v in vars(anchor.cells).items()})
+        cells = anchor.cells.to(self.device)
         rows, columns = cells.grid
         fine_width = 4 * columns
         picture = anchor.planes.to(self.device)
@@ -137,7 +141,7 @@ class DeepPropagation:
 
     @torch.inference_mode()
     def propagate(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
-        """Colour one window. The state is I_{k-1} on the working grid with its confidence: float32 ``[4, h, w]``, Y', Cb, Cr, confidence."""
+        """Colour one window. The state is I_{k-1} and its confidence on the working grid: float32 ``[4, h, w]``, Y', Cb, Cr, confidence."""
         grid = self._grid(window.luma.shape, window.colour)
         luma, _ = grid.luma(window.luma, self.device)
         matched = sure = None

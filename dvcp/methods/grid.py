@@ -53,7 +53,8 @@ class WorkingGrid:
 
     def chroma(self, planes: NDArray[Any], device: torch.device) -> Tensor:
         """Centred chroma ``[..., 2, Hc, Wc]`` of the film to the working grid."""
-        c = torch.from_numpy(planes).to(device)
+        # tensor() copies: a reference may lie in shared memory, which cannot be written, and from_numpy() warns of that
+        c = torch.tensor(planes, device=device)
         if tuple(c.shape[-2:]) == (self.height, self.width):
             return c
         return F.interpolate(c[None], size=(self.height, self.width), mode="area")[0]

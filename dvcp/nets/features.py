@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Protocol
 
 import torch
@@ -55,6 +56,9 @@ _MIDDLE = 4
 class _ConvBN(nn.Module):
     """Convolution with its batch norm folded in, TensorFlow's "same" padding, optional ReLU6."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, state: dict[str, Tensor], conv: str, norm: str, stride: int = 1, groups: int = 1, relu: bool = True) -> None:
         super().__init__()
         scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + 1e-3)
@@ -66,11 +70,11 @@ class _ConvBN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.weight.shape[-1], self.stride
         if stride == 1:
-            x = F.conv2d(x, self.weight, self.bias, padding=kernel // 2, groups=self.groups)  # type: ignore[arg-type]
+            x = F.conv2d(x, self.weight, self.bias, padding=kernel // 2, groups=self.groups)
         else:
             pads = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in (x.shape[-1], x.shape[-2])]
             x = F.pad(x, [p for total in pads for p in (total // 2, total - total // 2)])
-            x = F.conv2d(x, self.weight, self.bias, stride=stride, groups=self.groups)  # type: ignore[arg-type]
+            x = F.conv2d(x, self.weight, self.bias, stride=stride, groups=self.groups)
         return F.relu6(x) if self.relu else x
 
 
@@ -87,7 +91,8 @@ class _Inverted(nn.Module):
             raise WeightsError(f"block {index} has another kernel size than EfficientNet-Lite0")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x) + x if self.skip else self.body(x)
+        y: Tensor = self.body(x)
+        return x + y if self.skip else y
 
 
 class EfficientNetLite0(nn.Module):
@@ -114,8 +119,10 @@ class EfficientNetLite0(nn.Module):
             self.stem = _ConvBN(state, "_conv_stem", "_bn0", stride=2)
             widths = [32] + [b[3] for b in _BLOCKS]
             self.blocks = nn.ModuleList(_Inverted(state, k, widths[k], *b) for k, b in enumerate(_BLOCKS))
-        except (OSError, KeyError) as error:
-            raise WeightsError(f"not EfficientNet-Lite0 weights: {error}", file=path, hint="reinstall dvcp, or name another backbone") from error
+        except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+            reason = " ".join(str(error).split())[:200]
+            hint = "reinstall dvcp, or name another backbone"
+            raise WeightsError(f"not EfficientNet-Lite0 weights: {reason}", file=path, hint=hint) from error
 
     def forward(self, gray: Tensor) -> Features:
         """``gray``: ``[B, 1, H, W]``, Y' in [0, 1], H and W multiples of 16."""

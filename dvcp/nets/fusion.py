@@ -1,7 +1,7 @@
 """F_f, fusion and refinement: what the local and the global branch propose becomes one picture's colour.
 
-Deep Video Color Propagation section 3.3: five 3x3 convolutions of 64 channels with dilations 1 2 4 1 1 and ReLU, one more to colour; instance
-norm normalises the inputs jointly, and its statistics renormalise the output.
+Deep Video Color Propagation section 3.3: five 3x3 convolutions of 64 channels with dilations 1 2 4 1 1 and ReLU, one more to colour;
+instance norm normalises the inputs jointly, and its statistics renormalise the output.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch.nn import functional as F
 DILATIONS = (1, 2, 4, 1, 1)
 #: least standard deviation: a gray reference must not amplify noise
 FLOOR = 1 / 255
+#: channels that carry the seven inputs through at the start of training, and where among the inputs the local branch's colour stands
+_PASSED, _LOCAL_COLOUR = 14, 2
 
 
 def _standardise(*planes: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -31,6 +33,31 @@ class FusionNet(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Conv2d(7 if k == 0 else 64, 64, 3, dilation=d) for k, d in enumerate(DILATIONS))
         self.last = nn.Conv2d(64, 2, 3)
+        self._start_from_local()
+
+    @torch.no_grad()
+    def _start_from_local(self) -> None:
+        """Begin as "the local branch is right": each input passes through in two channels, its positive and its negative part.
+
+        From noise the network spends its first hundreds of steps on learning to copy, and is worse than either branch all that while.
+        """
+        for k, layer in enumerate(self.layers):
+            weight, bias = layer.weight, layer.bias
+            weight[:_PASSED] = 0  # type: ignore[index]
+            bias[:_PASSED] = 0  # type: ignore[index]
+            for channel in range(_PASSED):
+                if k == 0:
+                    weight[channel, channel // 2, 1, 1] = 1.0 - 2.0 * (channel % 2)  # type: ignore[index]
+                else:
+                    weight[channel, channel, 1, 1] = 1.0  # type: ignore[index]
+        self.last.weight.mul_(0.1)
+        self.last.weight[:, :_PASSED] = 0
+        for colour in range(2):
+            source = 2 * (_LOCAL_COLOUR + colour)
+            self.last.weight[colour, source, 1, 1] = 1.0
+            self.last.weight[colour, source + 1, 1, 1] = -1.0
+        assert self.last.bias is not None
+        self.last.bias.zero_()
 
     def forward(self, luma: Tensor, local: Tensor, matched: Tensor) -> Tensor:
         """Fused chroma.

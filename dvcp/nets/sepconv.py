@@ -6,6 +6,8 @@ four, softmax over the taps (applied by :mod:`dvcp.ops.sepwarp`, so that kernels
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,11 +34,12 @@ class _ConvReLU(nn.Module):
         return F.relu(x if self.norm is None else self.norm(x), inplace=True)
 
     def fold(self) -> None:
-        if self.norm is None:
+        norm, bias = self.norm, self.conv.bias
+        if norm is None:
             return
-        scale = self.norm.weight / torch.sqrt(self.norm.running_var + self.norm.eps)  # type: ignore[operator]
-        assert self.conv.bias is not None
-        self.conv.bias.data = self.norm.bias + (self.conv.bias - self.norm.running_mean) * scale  # type: ignore[operator]
+        assert bias is not None and norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        bias.data = norm.bias + (bias - norm.running_mean) * scale
         self.conv.weight.data = self.conv.weight * scale[:, None, None, None]
         self.norm = None
 
@@ -58,9 +61,10 @@ class _KernelHead(nn.Module):
         self.last = nn.Conv2d(taps, taps, 3, padding=1)
         # Start as "copy the previous frame, a little blurred": an even kernel blurs everything, a hard one has no gradient.
         distance = (torch.arange(taps) - taps // 2).abs()
+        assert self.last.bias is not None
         with torch.no_grad():
             self.last.weight.mul_(0.1)
-            self.last.bias.copy_(-(0.8 * distance).clamp(max=6.0))  # type: ignore[union-attr]
+            self.last.bias.copy_(-(0.8 * distance).clamp(max=6.0))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(_double(self.body(x)))  # type: ignore[no-any-return]
@@ -80,7 +84,7 @@ class KernelNet(nn.Module):
             raise ValueError(f"taps must be odd and at least 3, not {taps}")
         self.taps = taps
         sizes = (2, *WIDTHS)
-        self.encoder = nn.ModuleList(_basic(a, b, norm) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.encoder = nn.ModuleList(_basic(a, b, norm) for a, b in pairwise(sizes))
         self.decoder = nn.ModuleList(_basic(a, b, norm) for a, b in ((512, 512), (512, 256), (256, 128), (128, 64)))
         self.ups = nn.ModuleList(_ConvReLU(c, c, norm) for c in (512, 256, 128, 64))
         self.vertical = _KernelHead(taps, norm)

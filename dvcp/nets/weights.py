@@ -1,4 +1,4 @@
-"""Trained weights: one safetensors file of float16 tensors, ``local.*`` for F_w and ``fusion.*`` for F_f, with how they were made in its header."""
+"""Trained weights: one safetensors file of float16 tensors, ``local.*`` for F_w, ``fusion.*`` for F_f; its header says how they came."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from dvcp.nets.sepconv import KernelNet
 #: the weights that ship with dvcp
 DEFAULT = "default"
 _SHIPPED = "dvcp.safetensors"
+_HINT = "use weights written by dvcp train"
 
 
 @lru_cache(maxsize=2)
@@ -41,13 +42,22 @@ def weights_digest(url: str = DEFAULT) -> str:
     return hashlib.sha256(_read(url)).hexdigest()
 
 
-def _fill(net: nn.Module, prefix: str, url: str) -> None:
+def _tensors(prefix: str, url: str) -> dict[str, Tensor]:
     try:
-        tensors = {k[len(prefix) :]: v.float() for k, v in load(_read(url)).items() if k.startswith(prefix)}
+        found = {k.removeprefix(prefix): v.float() for k, v in load(_read(url)).items() if k.startswith(prefix)}
+    except SafetensorError as error:
+        raise WeightsError(f"is no safetensors file: {error}", file=url, hint=_HINT) from error
+    if not found:
+        raise WeightsError(f"holds no {prefix}* tensors", file=url, hint=_HINT)
+    return found
+
+
+def _fill(net: nn.Module, tensors: Mapping[str, Tensor], url: str) -> None:
+    try:
         net.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"no usable {prefix}* tensors: {reason}", file=url, hint="use weights written by dvcp train") from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"holds tensors of another network: {reason[:200]}", file=url, hint=_HINT) from error
 
 
 def load_local(url: str = DEFAULT) -> KernelNet:
@@ -56,16 +66,20 @@ def load_local(url: str = DEFAULT) -> KernelNet:
     Raises:
         WeightsError: the file is missing or holds other tensors.
     """
-    last = load(_read(url)).get("local.vertical.last.weight")
-    net = KernelNet(taps=51 if last is None else len(last))
-    _fill(net, "local.", url)
+    tensors = _tensors("local.", url)
+    last = tensors.get("vertical.last.bias")
+    try:
+        net = KernelNet(taps=51 if last is None else len(last))
+    except ValueError as error:
+        raise WeightsError(f"holds tensors of another network: {error}", file=url, hint=_HINT) from error
+    _fill(net, tensors, url)
     return net.eval()
 
 
 def load_fusion(url: str = DEFAULT) -> FusionNet:
     """F_f in eval mode, float32. Raises as :func:`load_local`."""
     net = FusionNet()
-    _fill(net, "fusion.", url)
+    _fill(net, _tensors("fusion.", url), url)
     return net.eval()
 
 

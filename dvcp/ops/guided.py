@@ -1,7 +1,7 @@
 """Bring chroma from the working grid to the film's chroma grid along the edges of the full luma.
 
-Fast guided filter (He and Sun 2015): chroma is modelled as ``a Y' + b`` in small windows of the working grid; ``a`` and ``b`` are smooth, so
-they, not the colour, are enlarged.
+Fast guided filter (He and Sun 2015): chroma is modelled as ``a Y' + b`` in small windows of the working grid; ``a`` and ``b`` are smooth,
+so they, not the colour, are enlarged.
 """
 
 from __future__ import annotations

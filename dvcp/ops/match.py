@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 #: pixels of the chroma grid along one side of a cell (cells stand at stride 8 of luma)
 CELL = 4
-_ROWS = 4096
+#: queries matched at a time: coarse cells, and cells of the fine match
+_ROWS, _CELLS = 4096, 1024
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class ReferenceCells:
     middle_mean: Tensor
     fine: Tensor
     grid: tuple[int, int]
+
+    def to(self, device: torch.device) -> ReferenceCells:
+        """The same on another device."""
+        deep, deep_mean, middle, middle_mean, fine = (
+            t.to(device) for t in (self.deep, self.deep_mean, self.middle, self.middle_mean, self.fine)
+        )
+        return ReferenceCells(deep, deep_mean, middle, middle_mean, fine, self.grid)
 
 
 def _unit(x: Tensor, mean: Tensor) -> Tensor:
@@ -109,7 +117,7 @@ def fine_match(fine: Tensor, cells: Tensor, reference: ReferenceCells, reach: in
     columns = reference.grid[1]
     region = _neighbours(cells, reference.grid, reach)  # [N8, R]
     chosen = []
-    for query, near in zip(_cells(fine).split(1024), region.split(1024), strict=True):
+    for query, near in zip(_cells(fine).split(_CELLS), region.split(_CELLS), strict=True):
         keys = reference.fine[near].flatten(1, 2)  # [n, R 16, C]
         # |q - k|^2 without its constant |q|^2
         distance = torch.baddbmm((keys * keys).sum(-1)[:, None], query, keys.transpose(1, 2), beta=1, alpha=-2)
@@ -118,27 +126,3 @@ def fine_match(fine: Tensor, cells: Tensor, reference: ReferenceCells, reach: in
         row = cell // columns * CELL + inside // CELL
         chosen.append(row * width + cell % columns * CELL + inside % CELL)
     return torch.cat(chosen).reshape(height // CELL, width // CELL, CELL, CELL).permute(0, 2, 1, 3).reshape(height, width)
-
-
-def nearest_reference(deep: Tensor, middle: Tensor, fine: Tensor, key_deep: Tensor, key_middle: Tensor, key_fine: Tensor) -> Tensor:
-    """The same match written out a pixel at a time, for tests: arguments as for :func:`reference_cells`, frame first."""
-    keys = reference_cells(key_deep, key_middle, key_fine)
-    cells, _ = coarse_match(deep, middle, keys)
-    rows, columns = keys.grid
-    height, width = fine.shape[-2:]
-    out = torch.empty(height, width, dtype=torch.int64)
-    for y in range(height):
-        for x in range(width):
-            match = int(cells[(y // CELL) * columns + x // CELL])
-            best, where = float("inf"), 0
-            for dy in (-1, 0, 1):
-                for dx in (-1, 0, 1):
-                    row = min(max(match // columns + dy, 0), rows - 1) * CELL
-                    column = min(max(match % columns + dx, 0), columns - 1) * CELL
-                    for v in range(row, row + CELL):
-                        for u in range(column, column + CELL):
-                            distance = float(((fine[:, y, x] - key_fine[:, v, u]) ** 2).sum())
-                            if distance < best - 1e-9:
-                                best, where = distance, v * width + u
-            out[y, x] = where
-    return out

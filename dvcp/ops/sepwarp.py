@@ -7,7 +7,8 @@ Deep Video Color Propagation eq. 2-4. The kernels belong to the *output* pixel, 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ def _by_rows(kernel: Any, height: int, *arguments: Any) -> None:
     """Run ``kernel`` over bands of rows on as many threads as torch uses. Bands share nothing, so their number changes no bit."""
     threads = max(1, min(torch.get_num_threads(), height))
     edges = [height * k // threads for k in range(threads + 1)]
-    jobs = [_pool(threads).submit(kernel, *arguments, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    jobs = [_pool(threads).submit(partial(kernel, *arguments), a, b) for a, b in pairwise(edges)]
     for job in jobs:
         job.result()
 
@@ -150,7 +151,8 @@ def _taps_last_bits(logits: Tensor) -> NDArray[np.uint16]:
 def sepwarp(image: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
     """Fast version of :func:`sepwarp_reference`, same arguments and result; no gradient.
 
-    On the CPU one fused kernel (softmax in float32 from bfloat16 logits, taps innermost); elsewhere the reference, which runs on any device.
+    On the CPU one fused kernel (softmax in float32 from bfloat16 logits, taps innermost); elsewhere the reference, which runs on any
+    device.
     """
     if image.device.type != "cpu":
         return sepwarp_reference(image, vertical, horizontal)
@@ -188,4 +190,5 @@ def sepwarp_train(image: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor
     """As :func:`sepwarp`, with gradients to the kernels (not to ``image``: in training stage one it is data)."""
     if image.device.type != "cpu":
         return sepwarp_reference(image, vertical, horizontal)
-    return _KernelWarp.apply(image, vertical, horizontal)  # type: ignore[no-any-return]
+    warped: Tensor = _KernelWarp.apply(image, vertical, horizontal)  # type: ignore[no-untyped-call] # torch does not annotate apply
+    return warped

@@ -153,7 +153,7 @@ class Propagator(_Networks):
             while blocks:
                 # Not "yield from reversed(...)": Ray drives a streaming generator with send(), which a plain iterator does not have.
                 yield blocks.pop()
-        else:
+        elif segment.painted is None:
             step = work.ahead * 8
             for first in range(segment.span.first, segment.span.stop, step):
                 span = Span(first, min(first + step, segment.span.stop))

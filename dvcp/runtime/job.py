@@ -90,7 +90,7 @@ class Job:
     @property
     def segments(self) -> list[Segment]:
         """Those that become part of the output, in film order."""
-        return [s for s in self.plan if not s.scout]
+        return sorted((s for s in self.plan if not s.scout), key=lambda s: s.span)
 
     def todo(self) -> list[Segment]:
         """Segments not yet in the ledger (and the scouts they need)."""

@@ -109,7 +109,7 @@ class Planner:
     segment_frames: int
 
     def plan(self, shots: ShotList, references: Mapping[int, Sequence[ReferenceSource]]) -> list[Segment]:
-        """Segments of the whole film, in film order, with the scouts they need before them.
+        """Segments of the whole film, each behind those whose state it needs: backward propagation stands last part first.
 
         Args:
             references: by shot number: painted frames of the shot, or one picture from elsewhere, or nothing (the shot stays gray).
@@ -151,7 +151,7 @@ class Planner:
                 yield self._segment(shot, whole, _covered(leg), None, (leg,), scout=True)
             # Their states stand now; the second time the backward legs only read them.
             backward = [Leg(leg.reference, False, leg.windows, leg.enters, None) for leg in backward]
-        for k in range(count):
+        for k in range(count) if before else reversed(range(count)):
             legs = tuple(legs[k] for legs in (forward, backward) if legs)
             span = _covered(legs[0])
             lead = before if k == 0 else None

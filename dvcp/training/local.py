@@ -73,7 +73,7 @@ def held_out_psnr(net: KernelNet, clips: Sequence[Clip], size: int = 96, pairs: 
             sums[k] += float(((warped - current)[:, planes] ** 2).mean()) * len(part)
             sums[k + 2] += float(((previous - current)[:, planes] ** 2).mean()) * len(part)
     names = ("psnr_luma", "psnr_chroma", "copy_luma", "copy_chroma")
-    return {n: float(-10 * np.log10(s / pairs)) for n, s in zip(names, sums, strict=True)}
+    return {n: float(-10 * np.log10(s / pairs + 1e-9)) for n, s in zip(names, sums, strict=True)}
 
 
 def train_local(

@@ -75,30 +75,38 @@ def train(
         clock = (time.monotonic() - began) / 60 / schedule.minutes if schedule.minutes else 0.0
         return max(step / schedule.steps, clock)
 
-    while progress() < 1:
+    done = progress() >= 1
+    while not done:
         # The generator is a function of the step, so a resumed run draws what an undisturbed one would have drawn.
         rng = np.random.default_rng((schedule.seed, step))
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(progress())
         optimiser.zero_grad(set_to_none=True)
         loss = loss_of(rng)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         losses.append(float(loss.detach()))
         step += 1
-        if step % schedule.report_every == 0 or progress() >= 1:
-            net.eval()
-            with torch.inference_mode():
-                measured = held_out()
-            net.train()
+        done = progress() >= 1
+        if done or step % schedule.report_every == 0:
+            measured = _measure(net, held_out)
             row = {"step": step, "minutes": (time.monotonic() - began) / 60, "loss": float(np.mean(losses)), **measured}
             losses = []
             _append(folder / "curve.csv", row)
             _save(checkpoint, net, optimiser, schedule, step, time.monotonic() - began)
             log.info("  ".join(f"{k} {v:.5g}" for k, v in row.items()))
     plot_curve(folder / "curve.csv", folder / "curve.png")
-    return {"steps": float(step), "minutes": (time.monotonic() - began) / 60, **measured}
+    # A run resumed after its end has measured nothing yet.
+    return {"steps": float(step), "minutes": (time.monotonic() - began) / 60, **(measured or _measure(net, held_out))}
+
+
+def _measure(net: nn.Module, held_out: Callable[[], dict[str, float]]) -> dict[str, float]:
+    net.eval()
+    with torch.inference_mode():
+        measured = held_out()
+    net.train()
+    return measured
 
 
 def _resume(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule) -> tuple[int, float]:

@@ -25,12 +25,14 @@ from dvcp.runtime.references import Missing
 from dvcp.shots.timeline import read_shots
 from dvcp.timing import Span
 from tests.films import Film, framemd5, make_film, small_weights
+from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
+def cluster(s3: S3Server) -> Iterator[None]:
+    # After the S3 server: actors inherit the environment that ray.init sees.
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
     yield
     ray.shutdown()
@@ -115,7 +117,7 @@ def test_a_second_run_computes_nothing_and_a_new_still_only_its_shot(tmp_path: P
 def test_ten_bits_and_both_profiles_verify(tmp_path: Path) -> None:
     film = make_film(tmp_path, depth=10)
     for profile in Profile:
-        job, _ = run(settings(film, tmp_path / f"out{profile.suffix}", profile=profile))
+        job, _ = run(settings(film, tmp_path / f"{profile}{profile.suffix}", profile=profile))
         comparison, problems = verify_output(job.output.file_url, str(film.gray))
         assert problems == []
         assert comparison.lossy == (profile is Profile.ACCESS)

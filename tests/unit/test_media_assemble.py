@@ -8,7 +8,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import deliver, make_film, noise, ramp
 
 from dvcp.errors import MediaError
 from dvcp.media.assemble import assemble
@@ -17,6 +16,7 @@ from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.writer import Profile, SegmentWriter
 from dvcp.timing import Span
+from tests.unit.media_clips import deliver, make_film, noise, ramp
 
 B_FRAMES = {"bf": "3", "b-adapt": "0", "g": "12"}
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import damage, deliver, make_film, noise, ramp
 
 from dvcp.media.compare import compare
 from dvcp.media.writer import Profile
+from tests.unit.media_clips import damage, deliver, make_film, noise, ramp
 
 
 def _remux(path: str, out: str, keep=lambda packet: True, change=lambda packet: None) -> str:  # type: ignore[no-untyped-def]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import av
 import pytest
-from media_clips import make_film, noise
 
 from dvcp.media.ffv1 import has_checksums, slices_sound
+from tests.unit.media_clips import make_film, noise
 
 CHECKED = {"level": "3", "slicecrc": "1"}
 
@@ -29,7 +29,9 @@ def test_the_record_says_whether_slices_carry_checksums(tmp_path: Path, suffix: 
     assert all(slices_sound(p) for p in packets) is (slicecrc == "1")
 
 
-@pytest.mark.parametrize("pix_fmt, depth", [("gray", 8), ("gray16le", 16), ("yuv444p", 8), ("yuv422p10le", 10), ("yuv420p12le", 12), ("yuv410p", 8)])
+@pytest.mark.parametrize("pix_fmt, depth", [
+    ("gray", 8), ("gray16le", 16), ("yuv444p", 8), ("yuv422p10le", 10), ("yuv420p12le", 12), ("yuv410p", 8),
+])  # fmt: skip
 def test_the_record_is_read_for_every_pixel_format(tmp_path: Path, pix_fmt: str, depth: int) -> None:
     for slicecrc in ("0", "1"):
         record, _ = _stream(tmp_path / f"{slicecrc}.mkv", {"level": "3", "slicecrc": slicecrc}, pix_fmt, depth)

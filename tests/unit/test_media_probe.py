@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import make_film, noise, packet_places, ramp
 
 from dvcp.errors import MediaError
 from dvcp.media.probe import probe
+from tests.unit.media_clips import make_film, noise, packet_places, ramp
 
 B_FRAMES = {"bf": "3", "b-adapt": "0", "g": "12"}
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_clips import damage, make_film, noise, packet_places, ramp
 
 from dvcp.errors import MediaError
 from dvcp.media import reader as reader_module
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader, windows
 from dvcp.timing import Span
+from tests.unit.media_clips import damage, make_film, noise, packet_places, ramp
 
 B_FRAMES = {"bf": "3", "b-adapt": "0", "b-pyramid": "normal", "g": "24"}
 
@@ -105,7 +105,9 @@ def test_a_damaged_frame_is_named_and_the_others_still_read(tmp_path: Path) -> N
         np.testing.assert_array_equal(reader.luma(Span(0, 5)), wanted[:5])
 
 
-@pytest.mark.parametrize("damaged, asked", [([0], 0), ([0, 1], 0), ([0, 1, 2], 1), ([5, 6, 7], 5), ([20, 21], 20), ([20, 21], 21), ([23], 23)])
+@pytest.mark.parametrize("damaged, asked", [
+    ([0], 0), ([0, 1], 0), ([0, 1, 2], 1), ([5, 6, 7], 5), ([20, 21], 20), ([20, 21], 21), ([23], 23),
+])  # fmt: skip
 def test_ffv1_damage_is_found_wherever_reading_begins(tmp_path: Path, damaged: list[int], asked: int) -> None:
     wanted = noise(24, 48, 64)
     path = make_film(tmp_path / "d.mkv", wanted, options={"level": "3", "g": "1", "slicecrc": "1"})
@@ -122,6 +124,18 @@ def test_ffv1_damage_is_found_wherever_reading_begins(tmp_path: Path, damaged: l
                 reader.luma(Span(number, number + 1))
         for number in sorted(set(range(24)) - set(damaged), key=lambda k: -k):
             np.testing.assert_array_equal(reader.luma(Span(number, number + 1))[0], wanted[number])
+
+
+def test_ffv1_frames_that_build_on_a_damaged_one_are_not_returned(tmp_path: Path) -> None:
+    wanted = ramp(12, 48, 64)
+    path = make_film(tmp_path / "g.mkv", wanted, options={"level": "3", "g": "4", "slicecrc": "1"})
+    damage(path, 5)
+    with FrameReader(probe(path)) as reader:
+        for number in (5, 6, 7):
+            with pytest.raises(MediaError, match=f"frame {number}: "):
+                reader.luma(Span(number, number + 1))
+        for span in (Span(8, 12), Span(0, 5)):
+            np.testing.assert_array_equal(reader.luma(span), wanted[span.first : span.stop])
 
 
 def test_ffv1_without_checksums_is_read(tmp_path: Path) -> None:

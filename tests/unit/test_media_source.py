@@ -7,13 +7,13 @@ import fsspec
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
-from media_clips import make_film, noise
 
 from dvcp.errors import MediaError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import content_digest, is_url, open_input, stem
 from dvcp.timing import Span
+from tests.unit.media_clips import make_film, noise
 
 
 def test_names() -> None:

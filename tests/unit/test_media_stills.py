@@ -8,7 +8,6 @@ import av
 import fsspec
 import numpy as np
 import pytest
-from media_clips import make_film, noise, ramp
 
 from dvcp.colour import ColourSpec, chroma_to_unit
 from dvcp.errors import ReferenceError
@@ -17,6 +16,7 @@ from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import fit_still, frame_to_rgb, read_still, reference_from_still, write_still
 from dvcp.timing import Span
+from tests.unit.media_clips import make_film, noise, ramp
 
 
 def _picture(height: int, width: int, dtype: type = np.uint8) -> np.ndarray:  # type: ignore[type-arg]

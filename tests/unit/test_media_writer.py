@@ -5,13 +5,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import make_film, noise, ramp
 
 from dvcp.errors import StoreError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.writer import Profile, SegmentWriter, to_8_bit
 from dvcp.timing import Span
+from tests.unit.media_clips import make_film, noise, ramp
 
 
 def _write(source: str, path: Path, profile: Profile) -> str:
