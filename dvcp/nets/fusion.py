@@ -42,14 +42,15 @@ class FusionNet(nn.Module):
         From noise the network spends its first hundreds of steps on learning to copy, and is worse than either branch all that while.
         """
         for k, layer in enumerate(self.layers):
+            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
             weight, bias = layer.weight, layer.bias
-            weight[:_PASSED] = 0  # type: ignore[index]
-            bias[:_PASSED] = 0  # type: ignore[index]
+            weight[:_PASSED] = 0
+            bias[:_PASSED] = 0
             for channel in range(_PASSED):
                 if k == 0:
-                    weight[channel, channel // 2, 1, 1] = 1.0 - 2.0 * (channel % 2)  # type: ignore[index]
+                    weight[channel, channel // 2, 1, 1] = 1.0 - 2.0 * (channel % 2)
                 else:
-                    weight[channel, channel, 1, 1] = 1.0  # type: ignore[index]
+                    weight[channel, channel, 1, 1] = 1.0
         self.last.weight.mul_(0.1)
         self.last.weight[:, :_PASSED] = 0
         for colour in range(2):

@@ -47,6 +47,13 @@ def test_brighter_film_gives_the_same_colour(net: FusionNet) -> None:
         torch.testing.assert_close(brighter, net(luma, local, matched), atol=1e-5, rtol=1e-4)
 
 
+def test_an_untrained_network_follows_the_local_branch(net: FusionNet) -> None:
+    luma, local, matched = pictures()
+    with torch.inference_mode():
+        found = net(luma, local, matched)
+    assert (found - local[:, 1:]).abs().mean() < (found - matched[:, 1:]).abs().mean() / 3
+
+
 def test_frames_of_a_batch_do_not_touch(net: FusionNet) -> None:
     arguments = pictures()
     with torch.inference_mode():

@@ -64,6 +64,7 @@ def test_each_branch_is_measured_by_its_own_error() -> None:
     assert np.isfinite(measured["psnr_fused"])
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss(tmp_path: Path, local: KernelNet) -> None:
     clips = [drifting_clip(name, height=64, width=64, step=2, seed=seed) for seed, name in enumerate("ab")]
     schedule = Schedule(60, 0, 4, 1e-3, report_every=10)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dvcp.nets.sepconv import KernelNet
+from dvcp.training.clips import Clip
 from dvcp.training.local import augment_gray, draw_pair, held_out_psnr, train_local
 from dvcp.training.loop import Schedule
 from tests.unit.training_clips import drifting_clip
@@ -57,11 +58,13 @@ def test_copying_is_measured_beside_the_network() -> None:
     assert 15 < measured["psnr_luma"] < 60 and set(measured) == {"psnr_luma", "psnr_chroma", "copy_luma", "copy_chroma"}
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss(tmp_path: Path) -> None:
-    clips = [drifting_clip(name, step=2, seed=seed) for seed, name in enumerate("ab")]
-    net, measured = train_local(clips, tmp_path, Schedule(8, 0, 2, 1e-3, report_every=4), size=32, taps=9)
+    """On noise that stands still the way down is short: stop blurring."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 3, 32, 32), dtype=np.uint8).repeat(3, 0)
+    net, measured = train_local([Clip("still", "", noise)], tmp_path, Schedule(8, 0, 2, 1e-2, report_every=4), size=32, taps=9)
     with (tmp_path / "curve.csv").open(newline="") as lines:
         losses = [float(row["loss"]) for row in csv.DictReader(lines)]
-    assert losses[-1] < losses[0] * 0.95
+    assert losses[-1] < losses[0] * 0.8
     assert set(net.state_dict()) == set(KernelNet(taps=9).state_dict()), "what is returned is folded"
     assert measured["steps"] == 8 and np.isfinite(measured["psnr_chroma"])
