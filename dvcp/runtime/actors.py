@@ -73,7 +73,14 @@ def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
     return reference_from_still(read_still(source.url), info, luma)[0]
 
 
-class _Networks:
+class _Actor:
+    @ray.method(max_task_retries=-1)
+    def alive(self) -> bool:
+        """True, as soon as the actor runs: the call waits through a restart, where others fail at once."""
+        return True
+
+
+class _Networks(_Actor):
     """The method, built on first use and kept: the one thing an actor may remember, since it never changes."""
 
     def __init__(self, threads: int) -> None:
@@ -90,7 +97,7 @@ class _Networks:
         return self._methods[key]
 
 
-class Decoder:
+class Decoder(_Actor):
     """Luma of windows. Runs apart because a damaged stream can take its process down."""
 
     def windows(self, info: VideoInfo, spans: Sequence[Span], backward: bool) -> Iterator[Any]:
@@ -204,7 +211,7 @@ class Propagator(_Networks):
         return lane.matchers[self._turn % len(lane.matchers)]
 
 
-class Writer:
+class Writer(_Actor):
     """Puts the film's own luma beside the new chroma. It decodes the luma itself, so on the way out luma never meets a network."""
 
     def write(self, work: Work, segment: Segment, lane: Lane) -> Iterator[Progress | SegmentRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -76,6 +77,7 @@ def run(
                 lost[_name(segment)] += 1
                 if mended is None and lost[_name(segment)] < ATTEMPTS:
                     log.warning("shot %d frame %d: a process died; the segment starts again", segment.shot, segment.span.first)
+                    _revive(lane)
                     waiting.insert(0, segment)
                     report(segment, None)
                 elif failure is None:
@@ -93,6 +95,12 @@ def run(
     if failure is not None:
         raise failure
     return records
+
+
+def _revive(lane: Lane) -> None:
+    """Wait for a lane's actors to restart: work given to them before is refused, and all attempts were once gone in a second."""
+    with suppress(RayError):
+        ray.get([actor.alive.remote() for actor in (lane.writer, lane.propagator, lane.decoder)], timeout=120)
 
 
 def _name(segment: Segment) -> str:

@@ -214,7 +214,7 @@ def _entries(url: str) -> dict[str, int | None]:
                 return _scan(path)
             fs, key = _remote(url.rstrip("/"))
             listing = fs.ls(key, detail=True)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         # A store may list the folder itself (its marker object), the same folder twice, or a file that was asked for by its own name.
         inside = [(entry["name"].rstrip("/").removeprefix(f"{key}/"), entry) for entry in listing]
