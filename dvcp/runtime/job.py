@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dvcp.errors import ConfigError, ShotListError, StoreError
+from dvcp.errors import ConfigError, StoreError
 from dvcp.media.assemble import assemble
 from dvcp.media.compare import Comparison, compare
 from dvcp.media.probe import VideoInfo, probe
@@ -262,9 +262,3 @@ def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
     if frames != len(probe(source).frames):
         problems.append(f"{output.ledger_url}: the ledger accounts for {frames} frames, the film has {len(probe(source).frames)}")
     return comparison, problems
-
-
-def require_shots(settings: JobSettings) -> None:
-    """Refuse a shot list that is not there before anything is claimed. Raises ShotListError."""
-    if settings.shots and not files.exists(settings.shots):
-        raise ShotListError("no such shot list", file=settings.shots, hint="write one with: dvcp shots SRC --out FILE")
