@@ -60,7 +60,7 @@ def paint(gray: VideoInfo, truth: VideoInfo, folder: Path) -> int:
 
 
 def measure(result: VideoInfo, truth: VideoInfo) -> tuple[float, float]:
-    """Mean PSNR-Lab over all frames: of the result, and of the film left gray."""
+    """Mean PSNR-Lab over the frames that were not painted (those are the truth itself): of the result, and of the film left gray."""
     found, gray = [], []
     with FrameReader(result) as ours, FrameReader(truth) as true:
         for number in range(len(truth.frames)):
@@ -71,7 +71,8 @@ def measure(result: VideoInfo, truth: VideoInfo) -> tuple[float, float]:
             found.append(psnr_lab(rgb_to_lab(frame_to_rgb(luma[0], coloured[0], result.colour)), wanted))
             colourless = np.zeros(chroma[0].shape, np.float32)
             gray.append(psnr_lab(rgb_to_lab(frame_to_rgb(luma[0], colourless, truth.colour)), wanted))
-    return float(np.mean(found)), float(np.mean(gray))
+    unpainted = np.isfinite(found)
+    return float(np.mean(np.array(found)[unpainted])), float(np.mean(np.array(gray)[unpainted]))
 
 
 def main() -> None:
