@@ -254,11 +254,11 @@ def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
         problems.append(f"{out}: its bytes are not those that were delivered (sha256 differs)")
     if content_digest(source) != told["source"]["sha256"]:
         problems.append(f"{source}: not the film this output was made from (sha256 differs)")
-    frames = 0
-    for record in Ledger(output.ledger_url).records():
+    ledger, frames, wanted = Ledger(output.ledger_url), 0, len(probe(source).frames)
+    for record in ledger.records():
         frames += record.frames
-        if not Ledger(output.ledger_url).check(record):
+        if not ledger.check(record):
             problems.append(f"{output.ledger_url}: segment at frame {record.span.first} is damaged or gone")
-    if frames != len(probe(source).frames):
-        problems.append(f"{output.ledger_url}: the ledger accounts for {frames} frames, the film has {len(probe(source).frames)}")
+    if frames != wanted:
+        problems.append(f"{output.ledger_url}: the ledger accounts for {frames} frames, the film has {wanted}")
     return comparison, problems
