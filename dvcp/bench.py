@@ -22,6 +22,7 @@ import psutil
 import torch
 
 from dvcp.loop import colorize_frames
+from dvcp.media.pixels import plane_view
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import read_still, reference_from_still, write_still
@@ -42,12 +43,9 @@ def make_film(path: Path, frames: int, seed: int = 1) -> None:
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for k in range(frames):
             y, x = (k * 2) % 200, (k * 3) % 200
-            planes = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
-            planes[:HEIGHT] = texture[y : y + HEIGHT, x : x + WIDTH]
             frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
-            for index, plane in enumerate((planes[:HEIGHT], planes[HEIGHT::2, : WIDTH // 2], planes[HEIGHT::2, : WIDTH // 2])):
-                view = np.frombuffer(frame.planes[index], np.uint8).reshape(-1, frame.planes[index].line_size)  # type: ignore[call-overload]
-                view[: plane.shape[0], : plane.shape[1]] = plane[: view.shape[0]]
+            for index, plane in enumerate((texture[y : y + HEIGHT, x : x + WIDTH], 128, 128)):
+                plane_view(frame, index, 8)[:] = plane
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
 

@@ -21,7 +21,7 @@ from prefect.states import Completed, Failed
 from dvcp.errors import ConfigError, DvcpError, VerifyError
 from dvcp.media.compare import Comparison
 from dvcp.media.probe import VideoInfo, probe
-from dvcp.media.source import stem
+from dvcp.media.source import VIDEO_SUFFIXES, stem
 from dvcp.media.writer import Profile
 from dvcp.runtime.cluster import PoolSettings, connected
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
@@ -30,7 +30,6 @@ from dvcp.runtime.references import Missing
 from dvcp.store import files
 from dvcp.store.ledger import SegmentRecord
 
-VIDEO_SUFFIXES = (".mkv", ".mp4", ".mov", ".avi", ".mxf", ".webm", ".nut", ".ts", ".m4v", ".mpg", ".dv")
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -95,9 +94,9 @@ def probe_step(source: str) -> VideoInfo:
 
 
 @step("shots and plan")
-def plan_step(settings: JobSettings) -> Job:
+def plan_step(settings: JobSettings, info: VideoInfo) -> Job:
     """Find cuts, stills and what the ledger lacks."""
-    return prepare(settings)
+    return prepare(settings, info)
 
 
 @step("propagate")
@@ -134,7 +133,7 @@ def verify_step(job: Job) -> Comparison:
 def colorize_film(name: str, settings: JobSettings, truth: str | None = None) -> Outcome:
     """Probe, plan, propagate, assemble and verify one film; leaves a before/after picture beside the output."""
     info = probe_step(settings.source)
-    job = plan_step(settings)
+    job = plan_step(settings, info)
     for warning in job.warnings:
         get_run_logger().warning(warning)
     computed = propagate_step(job)

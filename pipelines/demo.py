@@ -17,6 +17,7 @@ import av
 import numpy as np
 
 from dvcp.evaluation.metrics import psnr_lab, rgb_to_lab
+from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import frame_to_rgb, write_still
@@ -41,8 +42,7 @@ def strip_colour(source: VideoInfo, target: Path) -> None:
         stream.codec_context.color_range = 1
         for number, pts in enumerate(source.frames.pts):
             frame = av.VideoFrame(source.width, source.height, "gray")
-            plane = np.frombuffer(frame.planes[0], np.uint8).reshape(-1, frame.planes[0].line_size)  # type: ignore[call-overload]
-            plane[:, : source.width] = reader.luma(Span(number, number + 1))[0]
+            plane_view(frame, 0, 8)[:] = reader.luma(Span(number, number + 1))[0]
             frame.pts, frame.time_base, frame.color_range = int(pts), source.frames.timebase, 1
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))

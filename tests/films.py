@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec
+from dvcp.media.pixels import plane_view
 from dvcp.media.stills import frame_to_rgb, write_still
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.sepconv import KernelNet
@@ -77,8 +78,7 @@ def make_film(
             luma, chroma = scene(shot + 10, length, depth, size)
             for k in range(length):
                 frame = av.VideoFrame(size[1], size[0], stream.pix_fmt)
-                rows = np.frombuffer(frame.planes[0], luma.dtype).reshape(size[0], -1)  # type: ignore[call-overload]
-                rows[:, : size[1]] = luma[k]
+                plane_view(frame, 0, depth)[:] = luma[k]
                 frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 24), 1
                 out.mux(stream.encode(frame))
                 if k in painted[shot]:

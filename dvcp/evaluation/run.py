@@ -26,13 +26,12 @@ from dvcp.evaluation.tables import CEILING, Summary, tables
 from dvcp.loop import colorize_frames
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
-from dvcp.media.source import content_digest
+from dvcp.media.source import VIDEO_SUFFIXES, content_digest
 from dvcp.media.stills import frame_to_rgb, write_still
 from dvcp.methods import create
 from dvcp.methods.base import Method, Reference, Samples
 from dvcp.store import files
 from dvcp.timing import Span
-from dvcp.training.clips import VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -16,6 +17,8 @@ from av.container import InputContainer
 from dvcp.errors import MediaError
 
 BLOCK = 8 << 20
+#: names that a folder of films is searched for
+VIDEO_SUFFIXES = (".mkv", ".mp4", ".mov", ".avi", ".mxf", ".webm", ".nut", ".ts", ".m4v", ".mpg", ".dv")
 
 
 def is_url(url: str) -> bool:
@@ -100,15 +103,12 @@ def reading_failed(url: str, error: Exception, frame: int | None = None) -> Medi
 
 
 def content_digest(url: str) -> str:
-    """sha256 (hex) of the bytes of a local path or URL, read in 8 MiB blocks."""
-    digest = hashlib.sha256()
+    """sha256 (hex) of the bytes of a local path or URL, streamed. Raises MediaError."""
     with open_bytes(url) as file:
         try:
-            while block := file.read(BLOCK):
-                digest.update(block)
+            return hashlib.file_digest(cast(RawIOBase, file), "sha256").hexdigest()
         except OSError as error:
             raise reading_failed(url, error) from error
-    return digest.hexdigest()
 
 
 def _line(error: BaseException) -> str:

@@ -79,6 +79,7 @@ class Job:
     shots: ShotList
     assignments: tuple[Assignment, ...]
     method_digest: str
+    window: int
     plan: tuple[Segment, ...]
     warnings: tuple[str, ...]
     started: datetime
@@ -112,14 +113,14 @@ def find_shots(settings: JobSettings, info: VideoInfo, output: Output) -> ShotLi
     return shots
 
 
-def prepare(settings: JobSettings) -> Job:
-    """Probe, claim the output, find shots and references, and plan.
+def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
+    """Probe (unless ``info`` is at hand), claim the output, find shots and references, and plan.
 
     Raises:
         DvcpError: of the kind that says what is wrong with source, stills, shot list or output.
     """
     started = datetime.now(UTC)
-    info = probe(settings.source)
+    info = info or probe(settings.source)
     warnings = []
     if info.announced_frames > len(info.frames):
         warnings.append(f"{info.url}: truncated, {len(info.frames)} of {info.announced_frames} announced frames are there")
@@ -147,7 +148,9 @@ def prepare(settings: JobSettings) -> Job:
         warnings += doubts + more
     planner = Planner(info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info))
     plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
-    return Job(settings, info, digest, output, shots, tuple(assignments), planner.method, tuple(plan), tuple(warnings), started)
+    return Job(
+        settings, info, digest, output, shots, tuple(assignments), planner.method, planner.window, tuple(plan), tuple(warnings), started
+    )
 
 
 def _estimate(info: VideoInfo, profile: Profile) -> int:
@@ -164,8 +167,7 @@ def _segment_frames(settings: JobSettings, info: VideoInfo) -> int:
 
 def _work(job: Job) -> Work:
     settings, info = job.settings, job.info
-    window = create(settings.method, **settings.options).window.frames
-    size = window * info.height * info.width * (2 if info.colour.depth > 8 else 1)
+    size = job.window * info.height * info.width * (2 if info.colour.depth > 8 else 1)
     # Twice over: the picture itself and the evidence found for it.
     ahead = max(1, min(4, (settings.memory_mb << 20) // (2 * size)))
     return Work(info, settings.method, tuple(sorted(settings.options.items())), settings.profile, job.output.ledger_url, ahead)

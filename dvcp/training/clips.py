@@ -19,10 +19,10 @@ from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit
 from dvcp.errors import ConfigError, DvcpError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
+from dvcp.media.source import VIDEO_SUFFIXES
 from dvcp.timing import Span
 
 log = logging.getLogger(__name__)
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mxf", ".nut", ".ts")
 _BLOCK = 32
 
 
