@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
-from io import RawIOBase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -103,12 +102,15 @@ def reading_failed(url: str, error: Exception, frame: int | None = None) -> Medi
 
 
 def content_digest(url: str) -> str:
-    """sha256 (hex) of the bytes of a local path or URL, streamed. Raises MediaError."""
+    """sha256 (hex) of the bytes of a local path or URL, read in 8 MiB blocks."""
+    digest = hashlib.sha256()
     with open_bytes(url) as file:
         try:
-            return hashlib.file_digest(cast(RawIOBase, file), "sha256").hexdigest()
+            while block := file.read(BLOCK):
+                digest.update(block)
         except OSError as error:
             raise reading_failed(url, error) from error
+    return digest.hexdigest()
 
 
 def _line(error: BaseException) -> str:

@@ -17,7 +17,6 @@ from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import Still, fit_still, read_still
 from dvcp.runtime.plan import ReferenceSource
-from dvcp.shots.nearest import nearest_stills
 from dvcp.shots.references import PaintedStill
 from dvcp.shots.timeline import ShotList
 from dvcp.timing import Span
@@ -77,6 +76,8 @@ def assign(info: VideoInfo, shots: ShotList, stills: Sequence[PaintedStill], mis
         raise ReferenceError(f"no painted still for shot {numbers}", file=info.url, hint="paint one, or --missing nearest or gray")
     borrowed: Mapping[int, Assignment] = {}
     if bare and missing is Missing.NEAREST:
+        from dvcp.shots.nearest import nearest_stills  # here: it loads torch, 3 s that `dvcp probe` need not wait
+
         painted = [s for sources in own.values() for s in sources]
         found = nearest_stills(info, bare, [s.frame for s in painted if s.frame is not None])
         borrowed = {

@@ -25,8 +25,8 @@ def command(film: Path, stills: Path, out: Path, weights: Path) -> list[str]:
 
 
 def test_killed_three_times(tmp_path: Path) -> None:
-    film = make_film(tmp_path, lengths=(70, 60), painted=((0, 69), (30,)))
-    weights = small_weights(tmp_path / "w.safetensors", taps=51)
+    film = make_film(tmp_path, lengths=(60, 50), painted=((0, 59), (20,)))
+    weights = small_weights(tmp_path / "w.safetensors")
     began = time.monotonic()
     subprocess.run(command(film.gray, film.stills, tmp_path / "whole.mkv", weights), check=True, timeout=250)
     length = time.monotonic() - began
