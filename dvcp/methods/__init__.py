@@ -9,7 +9,7 @@ from dvcp.errors import ConfigError
 from dvcp.methods.base import Method
 
 #: every name ``create`` knows, best first
-NAMES = ("dvcp", "local", "global", "flow", "copy", "gray")
+NAMES = ("dvcp", "local", "global", "paper", "paper-local", "paper-global", "flow", "copy", "gray")
 
 
 def create(name: str, **options: Any) -> Method:
@@ -17,7 +17,8 @@ def create(name: str, **options: Any) -> Method:
 
     Args:
         name: one of :data:`NAMES`.
-        options: for dvcp, local and global the fields of :class:`dvcp.methods.dvcp.Settings`.
+        options: for dvcp, local and global the fields of :class:`dvcp.methods.dvcp.Settings`, for paper* of
+            :class:`dvcp.methods.paper.Settings`.
 
     Raises:
         ConfigError: no such method or option.
@@ -29,11 +30,13 @@ def create(name: str, **options: Any) -> Method:
     if name in simple:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
         return simple[name]()
-    if name in ("dvcp", "local", "global"):
-        from dvcp.methods.dvcp import Branches, DeepPropagation, Settings
+    if name in NAMES:
+        from dvcp.methods import dvcp, paper
 
         try:
-            return DeepPropagation(Settings(branches=cast(Branches, name), **options))
+            if name.startswith("paper"):
+                return paper.DeepPropagation(paper.Settings(branches=cast(paper.Branches, name), **options))
+            return dvcp.GuidedPropagation(dvcp.Settings(branches=cast(dvcp.Branches, name), **options))
         except TypeError as error:
             raise ConfigError(f"method {name}: {error}") from error
     raise ConfigError(f"no method {name!r}", hint=f"one of {', '.join(NAMES)}")

@@ -6,15 +6,15 @@ import hashlib
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec, luma_to_unit
-from dvcp.errors import ConfigError
 from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
+from dvcp.ops.flow import dense_flow, sample, standing
 
 State = dict[str, NDArray[Any]]
-#: least side of a picture the flow search is given: below it OpenCV raises, or reads outside its buffers and kills the process
-_SEARCHED = 16
 
 
 class _Baseline:
@@ -60,45 +60,28 @@ class Copy(_Baseline):
 
 
 class Flow(_Baseline):
-    """Colour moved frame by frame along dense inverse search optical flow (Kroeger et al. 2016, OpenCV, preset medium)."""
+    """Colour moved frame by frame along dense inverse search optical flow, on the chroma grid."""
 
     name = "flow"
 
-    def __init__(self) -> None:
-        try:
-            import cv2
-        except ImportError as error:
-            raise ConfigError("the flow method needs OpenCV", hint="pip install 'dvcp[flow]'") from error
-        self._cv2: Any = cv2  # its annotations leave out that a start for the flow search is optional
-
     def start(self, reference: Reference, colour: ColourSpec) -> State | None:
-        return {"chroma": reference.chroma, "gray": self._gray(reference.luma, colour)}
-
-    def _gray(self, luma: NDArray[Any], colour: ColourSpec) -> NDArray[np.uint8]:
-        rows, columns = colour.chroma_shape(*luma.shape)
-        small = self._cv2.resize(luma_to_unit(luma, colour), (columns, rows), interpolation=self._cv2.INTER_AREA)
-        return np.asarray(np.clip(np.rint(small * 255), 0, 255), np.uint8)
-
-    def _flow(self, gray: NDArray[np.uint8], last: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Where each pixel of ``gray`` was in ``last``, ``[h, w, 2]``, x and y steps."""
-        rows, columns = gray.shape
-        pad = ((0, max(0, _SEARCHED - rows)), (0, max(0, _SEARCHED - columns)))
-        # A fresh searcher a frame: one kept carries its buffers, and the output would depend on what was coloured before.
-        search = self._cv2.DISOpticalFlow.create(self._cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        flow = search.calc(np.pad(gray, pad, mode="edge"), np.pad(last, pad, mode="edge"), None)
-        return np.asarray(flow[:rows, :columns], np.float32)
+        return {"chroma": reference.chroma, "gray": _gray(reference.luma, colour)}
 
     def propagate(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
         assert evidence.planes is not None
-        grays = [self._gray(frame, window.colour) for frame in window.luma]
+        grays = [_gray(frame, window.colour) for frame in window.luma]
         if state is None:
             state = {"chroma": evidence.planes[0].astype(np.float32), "gray": grays[0]}
-        last, chroma, done = state["gray"], state["chroma"], []
-        y, x = np.mgrid[: last.shape[0], : last.shape[1]].astype(np.float32)
+        last, chroma, done = state["gray"], torch.tensor(state["chroma"]), []
         for gray in grays:
-            flow = self._flow(gray, last)
-            where = (x + flow[..., 0], y + flow[..., 1])
-            moved = [self._cv2.remap(c, *where, self._cv2.INTER_LINEAR, None, self._cv2.BORDER_REPLICATE) for c in chroma]
-            last, chroma = gray, np.stack(moved)
+            moved = standing(*gray.shape) + torch.from_numpy(dense_flow(gray, last)).permute(2, 0, 1)
+            last, chroma = gray, sample(chroma, moved)
             done.append(chroma)
-        return {"chroma": chroma, "gray": last}, Chroma(np.stack(done), np.full((len(done), *last.shape), 128, np.uint8))
+        planes = torch.stack(done).numpy()
+        return {"chroma": planes[-1], "gray": last}, Chroma(planes, np.full((len(done), *last.shape), 128, np.uint8))
+
+
+def _gray(luma: NDArray[Any], colour: ColourSpec) -> NDArray[np.uint8]:
+    rows, columns = colour.chroma_shape(*luma.shape)
+    small = F.interpolate(torch.from_numpy(luma_to_unit(luma, colour))[None, None], size=(rows, columns), mode="area")[0, 0]
+    return (small * 255).round().clamp(0, 255).to(torch.uint8).numpy()

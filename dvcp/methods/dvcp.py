@@ -1,7 +1,8 @@
-"""Deep Video Color Propagation (Meyer et al. 2018): local warp F_w, global match F_s, fusion F_f.
+"""The default method: Deep Video Color Propagation's three parts (Meyer et al. 2018), each in the form that measured best.
 
-I^w_k = warp(I_{k-1}, F_w(G_{k-1}, G_k)); I^s_k = colours of the reference at its nearest features; I_k = F_f(G_k, I^w_k, I^s_k), with
-Y' = G_k (figure 2). ``branches`` leaves parts out, which gives the paper's two ablations as methods of their own.
+I^w_k comes along optical flow instead of predicted kernels, and with it the place of every pixel in the reference (:mod:`.carry`); I^s_k
+is a soft match on trained descriptors instead of a hard one on ImageNet features; the fusion chooses among them. Y' = G_k always. The
+paper's own form is :mod:`.paper`.
 """
 
 from __future__ import annotations
@@ -15,20 +16,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
+from dvcp.methods.carry import Carried, State, Track
 from dvcp.methods.grid import WorkingGrid
+from dvcp.nets.choice import ChoiceNet
+from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.features import Backbone, load_backbone
-from dvcp.nets.weights import DEFAULT, load_fusion, load_local, weights_digest
-from dvcp.ops.match import ReferenceCells, coarse_match, fine_match, reference_cells
+from dvcp.nets.weights import DEFAULT, load_part, weights_digest
 from dvcp.ops.precision import fast_dtype
-from dvcp.ops.sepwarp import sepwarp
+from dvcp.ops.softmatch import Keys, keys_of, soft_match
 
-State = dict[str, NDArray[Any]]
 Branches = Literal["dvcp", "local", "global"]
-#: how fast confidence falls with the luma the warp could not explain: e-fold at 1/12 of the range
-_WARP_TRUST = 12.0
+#: how fast the local branch alone turns from one of its two proposals to the other with the luma each leaves unexplained
+_TURN = 40.0
+#: expected chroma error at which confidence has fallen to 1/e
+_DOUBT = 0.04
+#: trust in colours that were only matched
+_MATCHED = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Settings:
 
     Attributes:
         branches: "dvcp" (both branches fused), "local" or "global".
-        weights: safetensors file or URL with F_w and F_f; "default" is what ships.
+        weights: safetensors file or URL with descriptors and fusion; "default" is what ships.
         backbone: of the global branch.
         working_height: most lines of luma the networks see; bigger films are worked on at this height, and colour comes back along edges.
         device: "auto" is CUDA when there is one, else the CPU.
@@ -50,19 +57,8 @@ class Settings:
     device: str = "auto"
 
 
-@dataclass(frozen=True, eq=False)
-class Anchor:
-    """A reference's features and picture, on the CPU: it travels to every matcher."""
-
-    cells: ReferenceCells
-    planes: Tensor
-
-
-class DeepPropagation:
-    """The method, as a :class:`dvcp.methods.base.Method`.
-
-    Networks are loaded when first used: a matcher never holds F_w, a propagator no backbone.
-    """
+class GuidedPropagation:
+    """The method, as a :class:`dvcp.methods.base.Method`. Networks are loaded when first used: a propagator holds no backbone."""
 
     window = WindowSpec(8)
 
@@ -75,9 +71,9 @@ class DeepPropagation:
         self._loaded: dict[str, Any] = {}
 
     def digest(self) -> str:
-        parts = {**asdict(self.settings), "device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": 1}
-        # What the weights are, never where they lie; the local branch matches too, when a reference comes from outside the shot.
-        parts["weights"] = "" if self.settings.branches == "global" else weights_digest(self.settings.weights)
+        parts = {**asdict(self.settings), "device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": 2}
+        # What the weights are, never where they lie.
+        parts["weights"] = weights_digest(self.settings.weights)
         parts["backbone_weights"] = self._backbone.weights_digest
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -89,95 +85,106 @@ class DeepPropagation:
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:
-            load = load_local if part == "local" else load_fusion
-            net: Any = load(self.settings.weights)  # torch does not annotate memory_format
-            self._loaded[part] = net.to(self.device, self.dtype, memory_format=torch.channels_last)
+            net: Any = load_part(self.settings.weights, part, ChoiceNet() if part == "choice" else DescriptorNet())
+            dtype = self.dtype if part == "choice" else torch.float32
+            self._loaded[part] = net.to(self.device, dtype, memory_format=torch.channels_last)
         return self._loaded[part]
 
     def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
         return WorkingGrid.of(shape[-2], shape[-1], colour, self.settings.working_height)
 
+    def _keys(self, padded: Tensor, colours: Tensor | None = None) -> Keys:
+        found = self._net("descriptor")(self._backbone(padded))
+        return keys_of(found.coarse[0], found.fine[0], colours)
+
     @torch.inference_mode()
-    def anchor(self, reference: Reference, colour: ColourSpec) -> Anchor | None:
-        """Features and picture of a reference; None for the local branch, which matches nothing."""
+    def anchor(self, reference: Reference, colour: ColourSpec) -> Keys | None:
+        """Descriptors and colours of a reference, on the CPU; None for the local branch, which matches nothing."""
         if self.settings.branches == "local" and reference.in_shot:
             return None
         grid = self._grid(reference.luma.shape, colour)
-        half, full = grid.luma(reference.luma[None], self.device)
-        seen = self._backbone(full)
-        planes = torch.cat([half[0], grid.chroma(reference.chroma, self.device)]).cpu()
-        cells = reference_cells(seen.deep[0], seen.middle[0], seen.fine[0])
-        return Anchor(cells.to(torch.device("cpu")), planes)
+        half, padded = grid.luma(reference.luma[None], self.device)
+        planes = torch.cat([half, grid.chroma(reference.chroma, self.device)[None]], 1)
+        height, width = padded.shape[-2] // 2, padded.shape[-1] // 2
+        planes = F.pad(planes, (0, width - grid.width, 0, height - grid.height), mode="replicate")
+        return self._keys(padded, planes[0]).to(torch.device("cpu"))
 
     @torch.inference_mode()
-    def match(self, window: Window, anchor: Anchor | None) -> Evidence:
-        """I^s and the similarity of deep features, frame by frame (one at a time, so that memory does not grow with the window)."""
+    def match(self, window: Window, anchor: Keys | None) -> Evidence:
+        """I^s at half the working grid and how sure it is, frame by frame (one at a time, so that memory does not grow with the window)."""
         if anchor is None:
             return Evidence()
         grid = self._grid(window.luma.shape, window.colour)
-        cells = anchor.cells.to(self.device)
-        rows, columns = cells.grid
-        fine_width = 4 * columns
-        picture = anchor.planes.to(self.device)
+        reference, sharpness = anchor.to(self.device), self._net("descriptor").sharpness.exp()
         planes, confidence = [], []
         for frame in window.luma:
-            seen = self._backbone(grid.luma(frame[None], self.device)[1])
-            place, similarity = coarse_match(seen.deep[0], seen.middle[0], cells)
-            pixel = fine_match(seen.fine[0], place, cells)[: grid.height, : grid.width]
-            # Cells in the padding of the reference stand for its last row and column.
-            y, x = (pixel // fine_width).clamp(max=grid.height - 1), (pixel % fine_width).clamp(max=grid.width - 1)
-            planes.append(picture[:, y, x])
-            sure = similarity.reshape(rows, columns).repeat_interleave(4, 0).repeat_interleave(4, 1)[: grid.height, : grid.width]
-            confidence.append((sure.clamp(0, 1) * 255).round().to(torch.uint8))
-        return Evidence(torch.stack(planes).to(torch.float16).cpu().numpy(), torch.stack(confidence).cpu().numpy())
+            found, sure = soft_match(self._keys(grid.luma(frame[None], self.device)[1]), reference, sharpness)
+            planes.append(found.to(torch.float16))
+            confidence.append((sure[0] * 255).round().to(torch.uint8))
+        return Evidence(torch.stack(planes).cpu().numpy(), torch.stack(confidence).cpu().numpy())
 
     def start(self, reference: Reference, colour: ColourSpec) -> State | None:
         if not reference.in_shot:
             return None
-        grid = self._grid(reference.luma.shape, colour)
-        half, _ = grid.luma(reference.luma[None], torch.device("cpu"))
-        sure = torch.ones_like(half[0])
-        return {"planes": torch.cat([half[0], grid.chroma(reference.chroma, torch.device("cpu")), sure]).numpy()}
+        grid, cpu = self._grid(reference.luma.shape, colour), torch.device("cpu")
+        half, padded = grid.luma(reference.luma[None], cpu)
+        return Track.begin(torch.cat([half[0], grid.chroma(reference.chroma, cpu)]), _gray(padded, grid)[0]).state()
 
     @torch.inference_mode()
     def propagate(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
-        """Colour one window. The state is I_{k-1} and its confidence on the working grid: float32 ``[4, h, w]``, Y', Cb, Cr, confidence."""
+        """Colour one window. The state is a :class:`Track`; a window without one begins at its own match."""
         grid = self._grid(window.luma.shape, window.colour)
-        luma, _ = grid.luma(window.luma, self.device)
+        luma, padded = grid.luma(window.luma, self.device)
         matched = sure = None
         if evidence.planes is not None and evidence.confidence is not None:
-            matched = torch.from_numpy(np.array(evidence.planes)).to(self.device).float()
-            sure = torch.from_numpy(np.array(evidence.confidence)).to(self.device).float()[:, None] / 255
+            matched = self._enlarged(torch.from_numpy(np.array(evidence.planes)).float(), grid)
+            sure = self._enlarged(torch.from_numpy(np.array(evidence.confidence)).float()[:, None] / 255, grid)
         if self.settings.branches == "global":
             assert matched is not None and sure is not None
             return {}, self._chroma(matched[:, 1:], sure, luma, window, grid)
-        last = self._first(state, matched, sure, luma)
+        grays = _gray(padded, grid)
+        if state is not None:
+            track = Track.of(state, self.device)
+        else:
+            assert matched is not None, "a reference from outside the shot needs a match"
+            track = Track.begin(torch.cat([luma[0], matched[0, 1:]]), grays[0], _MATCHED)
         colours, confidences = [], []
-        for k in range(len(luma)):
-            frame = luma[k : k + 1]
-            # One frame at a time: a batch of logits (42 MB a 480p frame) is no faster and would decide the memory of the whole actor.
-            kernels = self._net("local")(last[:, :1].to(self.dtype), frame.to(self.dtype))
-            warped = sepwarp(last, *kernels)
-            trust = warped[:, 3:] * torch.exp(-_WARP_TRUST * (warped[:, :1] - frame).abs())
+        for k, gray in enumerate(grays):
+            carried = track.step(gray)
             if self.settings.branches == "dvcp":
                 assert matched is not None and sure is not None
-                chroma = self._net("fusion")(frame, warped[:, :3], matched[k : k + 1])
-                trust = torch.maximum(trust, sure[k : k + 1] * 0.5)
+                chroma, confidence = self._fuse(luma[k : k + 1], carried, matched[k : k + 1], sure[k : k + 1])
             else:
-                chroma = warped[:, 1:3]
+                chroma, confidence = _blended(luma[k : k + 1], carried), carried.trust[None]
             chroma = chroma.clamp(-0.5, 0.5)
-            last = torch.cat([frame, chroma, trust.clamp(0, 1)], 1)
+            track = track.follow(carried, torch.cat([luma[k], chroma[0]]), gray)
             colours.append(chroma)
-            confidences.append(last[:, 3:])
-        return {"planes": last[0].cpu().numpy()}, self._chroma(torch.cat(colours), torch.cat(confidences), luma, window, grid)
+            confidences.append(confidence)
+        return track.state(), self._chroma(torch.cat(colours), torch.cat(confidences), luma, window, grid)
 
-    def _first(self, state: State | None, matched: Tensor | None, sure: Tensor | None, luma: Tensor) -> Tensor:
-        """I_{k-1} of the window's first frame. Without a painted frame in the shot, its own match stands in for it."""
-        if state is not None:
-            return torch.from_numpy(np.array(state["planes"])).to(self.device)[None]
-        assert matched is not None and sure is not None, "a reference from outside the shot needs a match"
-        return torch.cat([luma[:1], matched[:1, 1:], sure[:1] * 0.5], 1)
+    def _fuse(self, luma: Tensor, carried: Carried, matched: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
+        proposals = (carried.warped[None], carried.anchored[None], matched)
+        chroma, error = self._net("choice")(luma, proposals, torch.cat([carried.trust[None], carried.seen[None], sure], 1))
+        return chroma, torch.exp(-error / _DOUBT)
+
+    def _enlarged(self, planes: Tensor, grid: WorkingGrid) -> Tensor:
+        doubled = F.interpolate(planes.to(self.device), scale_factor=2, mode="bilinear", align_corners=False)
+        return doubled[..., : grid.height, : grid.width]
 
     def _chroma(self, chroma: Tensor, sure: Tensor, luma: Tensor, window: Window, grid: WorkingGrid) -> Chroma:
         planes = grid.restore(chroma, luma, window.luma)
         return Chroma(planes.float().cpu().numpy(), grid.restore_confidence(sure).cpu().numpy())
+
+
+def _gray(padded: Tensor, grid: WorkingGrid) -> NDArray[np.uint8]:
+    """Y' at twice the working grid as the flow search reads it, uint8 ``[T, 2h, 2w]``."""
+    full = padded[:, 0, : 2 * grid.height, : 2 * grid.width]
+    return (full * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _blended(luma: Tensor, carried: Carried) -> Tensor:
+    """The local branch alone: its two proposals by how far the luma of each explains the frame, in a neighbourhood."""
+    proposals = torch.stack([carried.warped, carried.anchored])
+    left = F.avg_pool2d(F.pad((proposals[:, :1] - luma).abs(), (3, 3, 3, 3), mode="replicate"), 7, 1)
+    share = torch.sigmoid(_TURN * (left[1] - left[0]))
+    return carried.anchored[None, 1:] + share * (carried.warped - carried.anchored)[None, 1:]

@@ -26,11 +26,13 @@ class Features:
     Attributes:
         deep: ``[B, C, H/16, W/16]``.
         middle: ``[B, C', H/8, W/8]``.
+        shallow: ``[B, C"', H/4, W/4]``.
         fine: ``[B, C'', H/2, W/2]``, on the chroma grid.
     """
 
     deep: Tensor
     middle: Tensor
+    shallow: Tensor
     fine: Tensor
 
 
@@ -50,7 +52,7 @@ _BLOCKS = (
     (1, 3, 1, 16), (6, 3, 2, 24), (6, 3, 1, 24), (6, 5, 2, 40), (6, 5, 1, 40), (6, 3, 2, 80),
     (6, 3, 1, 80), (6, 3, 1, 80), (6, 5, 1, 112), (6, 5, 1, 112), (6, 5, 1, 112),
 )  # fmt: skip
-_MIDDLE = 4
+_SHALLOW, _MIDDLE = 2, 4
 
 
 class _ConvBN(nn.Module):
@@ -128,12 +130,10 @@ class EfficientNetLite0(nn.Module):
         """``gray``: ``[B, 1, H, W]``, Y' in [0, 1], H and W multiples of 16."""
         x = ((gray - 127 / 255) * (255 / 128)).expand(-1, 3, -1, -1).to(self.stem.weight.dtype)
         x = fine = self.stem(x.contiguous(memory_format=torch.channels_last))
-        middle = x
+        seen = {}
         for k, block in enumerate(self.blocks):
-            x = block(x)
-            if k == _MIDDLE:
-                middle = x
-        return Features(x, middle, fine)
+            seen[k] = x = block(x)
+        return Features(x, seen[_MIDDLE], seen[_SHALLOW], fine)
 
 
 def load_backbone(name: str = "efficientnet-lite0") -> Backbone:

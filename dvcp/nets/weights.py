@@ -1,4 +1,8 @@
-"""Trained weights: one safetensors file of float16 tensors, ``local.*`` for F_w, ``fusion.*`` for F_f; its header says how they came."""
+"""Trained weights: safetensors files of float16 tensors, a prefix for each network; the header says how they came.
+
+``dvcp.safetensors`` holds ``descriptor.*`` and ``choice.*`` of the default method, ``paper.safetensors`` F_w (``local.*``) and F_f
+(``fusion.*``) of the paper's own form.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TypeVar
 
 import fsspec
 import torch
@@ -15,19 +20,21 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from dvcp.errors import WeightsError
-from dvcp.nets.fusion import FusionNet
 from dvcp.nets.sepconv import KernelNet
 
-#: the weights that ship with dvcp
-DEFAULT = "default"
-_SHIPPED = "dvcp.safetensors"
+#: the weights that ship with dvcp, of the default method and of the paper's form
+DEFAULT, PAPER = "default", "paper"
+_SHIPPED = {DEFAULT: "dvcp.safetensors", PAPER: "paper.safetensors"}
 _HINT = "use weights written by dvcp train"
+
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @lru_cache(maxsize=2)
 def _read(url: str) -> bytes:
-    if url == DEFAULT:
-        with as_file(files("dvcp") / "weights" / _SHIPPED) as path:
+    if url in _SHIPPED:
+        with as_file(files("dvcp") / "weights" / _SHIPPED[url]) as path:
             url = str(path)
     try:
         with fsspec.open(url, "rb") as file:
@@ -60,7 +67,7 @@ def _fill(net: nn.Module, tensors: Mapping[str, Tensor], url: str) -> None:
         raise WeightsError(f"holds tensors of another network: {reason[:200]}", file=url, hint=_HINT) from error
 
 
-def load_local(url: str = DEFAULT) -> KernelNet:
+def load_local(url: str = PAPER) -> KernelNet:
     """F_w in eval mode, float32.
 
     Raises:
@@ -76,11 +83,11 @@ def load_local(url: str = DEFAULT) -> KernelNet:
     return net.eval()
 
 
-def load_fusion(url: str = DEFAULT) -> FusionNet:
-    """F_f in eval mode, float32. Raises as :func:`load_local`."""
-    net = FusionNet()
-    _fill(net, _tensors("fusion.", url), url)
-    return net.eval()
+def load_part(url: str, part: str, net: Net) -> Net:
+    """``net`` with the tensors called ``part.*``, in eval mode, float32. Raises as :func:`load_local`."""
+    _fill(net, _tensors(f"{part}.", url), url)
+    net.eval()
+    return net
 
 
 def save_weights(path: Path, parts: Mapping[str, nn.Module], made: Mapping[str, str]) -> str:
