@@ -212,67 +212,118 @@ def evaluate(
         raise typer.Exit(1)
 
 
-Data = Annotated[str, typer.Option(help="Folder of colour clips, one shot each.")]
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints, curves and weights; run again to resume.")]
+Clips = Annotated[str, typer.Option("--data", help="Folder of colour clips, one shot each.")]
 Licence = Annotated[list[str], typer.Option(help="Only clips of this licence_class in the clips.csv beside them; may be repeated.")]
+Steps = Annotated[int, typer.Option(min=1, help="Optimiser steps at most.")]
 Minutes = Annotated[float, typer.Option(help="Stop after so many minutes of training, over all resumes; 0 = no limit.")]
+Devices = Annotated[int, typer.Option(min=1, help="GPUs (or processes, where there is none) to train on together, through Ray Train.")]
+Loaders = Annotated[int, typer.Option(min=0, help="Processes a device that draw batches ahead; 0 = drawn between steps.")]
+Every = Annotated[int, typer.Option(min=1, help="Steps between checkpoints, measurements and lines of the curve.")]
 
 
 @train_app.command("local")
 @guarded
 def train_local_command(
-    data: Data,
+    data: Clips,
     out: Out,
     licence: Licence = [],  # noqa: B006 - Typer copies it
-    steps: Annotated[int, typer.Option(help="Optimiser steps at most.")] = 100_000,
+    steps: Steps = 100_000,
     minutes: Minutes = 0,
     batch: Annotated[int, typer.Option(help="Pairs a step.")] = 8,
     size: Annotated[int, typer.Option(help="Crop on the chroma grid.")] = 128,
     rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    every: Every = 200,
+    devices: Devices = 1,
+    loaders: Loaders = 0,
 ) -> None:
-    """Stage one: F_w on frame pairs."""
-    from dvcp.nets.weights import save_weights
-    from dvcp.training.clips import load_clips, select_files
-    from dvcp.training.local import train_local
-    from dvcp.training.loop import Schedule
+    """The paper's F_w, on frame pairs."""
+    _train("local", devices, data=data, out=out, licences=licence, size=size, schedule=(steps, minutes, batch, rate, 1, every, loaders))
 
-    logging.getLogger().setLevel(logging.INFO)
-    clips = load_clips(select_files(data, licences=licence), out / "cache")
-    net, measured = train_local(clips, out, Schedule(steps, minutes, batch, rate), size=size)
-    digest = save_weights(out / "local.safetensors", {"local": net}, {k: f"{v:.4f}" for k, v in measured.items()})
-    typer.echo(f"{out / 'local.safetensors'} sha256 {digest}")
+
+@train_app.command("descriptor")
+@guarded
+def train_descriptor_command(
+    data: Clips,
+    out: Out,
+    licence: Licence = [],  # noqa: B006 - Typer copies it
+    steps: Steps = 3000,
+    minutes: Minutes = 0,
+    batch: Annotated[int, typer.Option(help="Pairs of frames a step.")] = 1,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each clip, kept in memory: 2.4 MB each at 480p.")] = 16,
+    height: Annotated[int, typer.Option(min=64, help="Most lines of luma.")] = 576,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    every: Every = 200,
+    devices: Devices = 1,
+    loaders: Loaders = 0,
+) -> None:
+    """Descriptors of the global branch, by matching colours between frames of a clip."""
+    schedule = (steps, minutes, batch, rate, 1, every, loaders)
+    _train("descriptor", devices, data=data, out=out, licences=licence, frames=frames, max_height=height, schedule=schedule)
 
 
 @train_app.command("fusion")
 @guarded
 def train_fusion_command(
-    data: Data,
+    data: Annotated[list[str], typer.Option(help="Dataset of dvcp precompute; may be repeated, all are read as one.")],
+    base: Annotated[str, typer.Option(help="Weights the datasets were precomputed with; what they hold besides the fusion is kept.")],
     out: Out,
-    local: Annotated[Path, typer.Option(help="Weights of stage one.")],
-    licence: Licence = [],  # noqa: B006 - Typer copies it
-    steps: Annotated[int, typer.Option(help="Optimiser steps at most, over both passes.")] = 20_000,
+    resume_from: Annotated[str | None, typer.Option(help="Weights whose fusion to go on from, as in a second pass.")] = None,
+    steps: Steps = 20_000,
     minutes: Minutes = 0,
     batch: Annotated[int, typer.Option(help="Crops a step.")] = 16,
-    size: Annotated[int, typer.Option(help="Crop on the working grid.")] = 96,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
-    rollouts: Annotated[int, typer.Option(min=0, help="Shots rolled out in each pass; 0 = every clip once.")] = 0,
-    frames: Annotated[int, typer.Option(min=1, help="Longest roll-out.")] = 50,
-    passes: Annotated[int, typer.Option(min=1, max=2, help="2 = once more with F_f in the loop, half the schedule each.")] = 2,
+    size: Annotated[int, typer.Option(help="Crop on the working grid.")] = 128,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    every: Every = 500,
+    devices: Devices = 1,
+    loaders: Loaders = 0,
 ) -> None:
-    """Stage two: F_f on roll-outs of F_w and F_s, then once more with F_f in the loop. Writes the complete dvcp.safetensors."""
-    from dvcp.nets.weights import load_local, save_weights
-    from dvcp.training.clips import load_clips, select_files
-    from dvcp.training.fusion import train_fusion
-    from dvcp.training.loop import Schedule
+    """The fusion, on precomputed proposals. Writes complete weights: what came before it, and the fusion."""
+    schedule = (steps, minutes, batch, rate, 1, every, loaders)
+    _train("fusion", devices, data=data, base=base, out=out, start=resume_from, size=size, schedule=schedule)
+
+
+def _train(stage: str, devices: int, **options: Any) -> None:
+    from dvcp.training.spread import spread
 
     logging.getLogger().setLevel(logging.INFO)
-    clips = load_clips(select_files(data, licences=licence), out / "cache")
-    first = load_local(str(local))
-    schedule = Schedule(steps, minutes, batch, rate)
-    net, measured = train_fusion(clips, first, out, schedule, size=size, frames=frames, passes=passes, rollouts=rollouts)
-    parts = {"local": first, "fusion": net}
-    digest = save_weights(out / "dvcp.safetensors", parts, {k: f"{v:.4f}" for k, v in measured.items()})
-    typer.echo(f"{out / 'dvcp.safetensors'} sha256 {digest}")
+    typer.echo(spread(stage, options, devices))
+
+
+@app.command()
+@guarded
+def precompute(
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCES...", help="Colour films: paths, URLs, folders or globs.")],
+    out: Annotated[str, typer.Option(help="URL of the dataset. Run again to go on after an interruption, or to add films.")],
+    method: Annotated[str, typer.Option(help="dvcp | paper")] = "dvcp",
+    weights: Annotated[str | None, typer.Option(help="Weights file or URL; default: what ships with the method.")] = None,
+    feedback: Annotated[str, typer.Option(help="What goes on into the next frame: fused colours, or local (before a fusion).")] = "fused",
+    rollout: Annotated[int, typer.Option(min=2, help="Longest way from a reference, in frames; longer shots count as several.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the choice of references: one frame a shot, any frame.")] = 1,
+    working_height: Annotated[int, typer.Option(min=64, help="Most lines the networks see.")] = 576,
+    address: Annotated[str | None, typer.Option(help="Ray cluster, e.g. auto or ray://head:10001; default: this machine.")] = None,
+    matchers: Annotated[int, typer.Option(min=0, help="Matcher actors; 0 = as many as propagators.")] = 0,
+    propagators: Annotated[int, typer.Option(min=0, help="Propagators; 0 = one a GPU, or one for four cores.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Roll the branches out over whole shots of colour films and keep what they propose for every frame: G, I^w, I^s, truth, as Parquet."""
+    from dvcp.media.source import find_sources
+    from dvcp.progress import films_bar
+    from dvcp.runtime.precompute import PrecomputeSettings
+    from dvcp.runtime.precompute import precompute as compute
+
+    options: dict[str, Any] = {"feedback": feedback, "working_height": working_height} | ({"weights": weights} if weights else {})
+    settings = PrecomputeSettings(out, method, options, rollout, seed, PoolSettings(address, propagators, matchers))
+    films = find_sources(sources)
+    with films_bar(len(films)) as report:
+        shards, failed = compute(settings, films, report)
+    rows, size = sum(s.rows for s in shards), sum(s.bytes for s in shards)
+    data = {"out": out, "films": len({s.source for s in shards}), "shards": len(shards), "rows": rows, "bytes": size, "failed": failed}
+    _say(data, f"{out}: {rows} rows of {data['films']} films in {len(shards)} shards, {size / max(1, rows) / 1e3:.0f} kB a row", as_json)
+    for line in failed:
+        typer.echo(f"dvcp: {line}", err=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 def main() -> None:

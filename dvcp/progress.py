@@ -55,3 +55,20 @@ def bar(title: str, segments: list[Segment], total: int) -> Iterator[Report]:
                 progress.update(task, shots=f"{sum(1 for n in shots.values() if n)} shots left")
 
         yield report
+
+
+@contextmanager
+def films_bar(films: int) -> Iterator[Callable[[str, int, int], None]]:
+    """The same for many films at once; yields a callback (film, frames done since the last call, frames found to do)."""
+    console = Console(stderr=True)
+    counts = (MofNCompleteColumn(), TextColumn("frames of {task.fields[seen]} of {task.fields[films]} films"))
+    columns = (BarColumn(), *counts, _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), speed_estimate_period=120) as progress:
+        task = progress.add_task("films", total=0, seen=0, films=films)
+        seen: set[str] = set()
+
+        def report(film: str, done: int, found: int) -> None:
+            seen.add(film)
+            progress.update(task, advance=done, total=(progress.tasks[task].total or 0) + found, seen=len(seen))
+
+        yield report

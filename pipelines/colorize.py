@@ -7,27 +7,25 @@ recovered by running the same flow again: the ledger beside each output, not Pre
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
 
-import fsspec
 from prefect import Task, flow, get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from dvcp.errors import ConfigError, DvcpError, VerifyError
+from dvcp.errors import DvcpError, VerifyError
 from dvcp.media.compare import Comparison
 from dvcp.media.probe import VideoInfo, probe
-from dvcp.media.source import VIDEO_SUFFIXES, stem
+from dvcp.media.source import find_sources, stem
 from dvcp.media.writer import Profile
 from dvcp.runtime.cluster import PoolSettings, connected
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.picture import before_after
 from dvcp.runtime.references import Missing
-from dvcp.store import files
 from dvcp.store.ledger import SegmentRecord
 
 log = logging.getLogger(__name__)
@@ -47,26 +45,6 @@ class Outcome:
     reused: int = 0
     warnings: tuple[str, ...] = ()
     error: str = ""
-
-
-def find_sources(sources: str | Sequence[str]) -> list[str]:
-    """Films a folder, a glob or a list of URLs names, sorted and without doubles.
-
-    Raises:
-        ConfigError: nothing there.
-    """
-    found: set[str] = set()
-    for source in [sources] if isinstance(sources, str) else sources:
-        if files.list_names(source):
-            found |= {files.join(source, name) for name in files.list_names(source) if name.lower().endswith(VIDEO_SUFFIXES)}
-        elif "*" in source or "?" in source:
-            fs, _ = fsspec.url_to_fs(source)
-            found |= {fs.unstrip_protocol(path) if "://" in source else path for path in fs.glob(source)}
-        else:
-            found.add(source)
-    if not found:
-        raise ConfigError("no film here", file=str(sources), hint="give a folder, a glob or URLs of films")
-    return sorted(found)
 
 
 # What a person can mend (a missing still, a full disk) does not mend itself in a minute; a store that hiccups does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -13,7 +13,8 @@ import av
 import fsspec
 from av.container import InputContainer
 
-from dvcp.errors import MediaError
+from dvcp.errors import ConfigError, MediaError
+from dvcp.store import files
 
 BLOCK = 8 << 20
 #: names that a folder of films is searched for
@@ -116,3 +117,23 @@ def content_digest(url: str) -> str:
 def _line(error: BaseException) -> str:
     strerror = getattr(error, "strerror", None)
     return str(strerror or error).splitlines()[0] if str(strerror or error) else type(error).__name__
+
+
+def find_sources(sources: str | Sequence[str]) -> list[str]:
+    """Films a folder, a glob or a list of URLs names, sorted and without doubles.
+
+    Raises:
+        ConfigError: nothing there.
+    """
+    found: set[str] = set()
+    for source in [sources] if isinstance(sources, str) else sources:
+        if files.list_names(source):
+            found |= {files.join(source, name) for name in files.list_names(source) if name.lower().endswith(VIDEO_SUFFIXES)}
+        elif "*" in source or "?" in source:
+            fs, _ = fsspec.url_to_fs(source)
+            found |= {fs.unstrip_protocol(path) if "://" in source else path for path in fs.glob(source)}
+        else:
+            found.add(source)
+    if not found:
+        raise ConfigError("no film here", file=str(sources), hint="give a folder, a glob or URLs of films")
+    return sorted(found)

@@ -84,6 +84,11 @@ class Chroma:
     confidence: NDArray[np.uint8]
 
 
+#: what the branches of a method offer for one window before anything fuses them, on its working grid: uint8 ``[T, C, h, w]`` by name, as
+#: :func:`dvcp.ops.codes.to_codes` writes them; "gray" is there always
+Proposals = dict[str, NDArray[np.uint8]]
+
+
 class Method(Protocol):
     """A way to carry colour along a shot. ``State`` and ``Anchor`` are the method's own; a state is a dict of numpy arrays, so that
     the runtime can store it between segments and a resumed run is bit-identical."""
@@ -111,4 +116,14 @@ class Method(Protocol):
 
     def start(self, reference: Reference, colour: ColourSpec) -> dict[str, NDArray[Any]] | None:
         """The state at the reference's own frame, or None when the reference is not a frame of the shot."""
+        ...
+
+
+class Fusing(Method, Protocol):
+    """A method whose fusion is trained on what its branches propose."""
+
+    def propose(
+        self, state: dict[str, NDArray[Any]] | None, window: Window, evidence: Evidence
+    ) -> tuple[dict[str, NDArray[Any]], Proposals]:
+        """As :meth:`propagate`, up to the point where proposals would be fused into one."""
         ...

@@ -84,9 +84,9 @@ class Track:
         place = sample(place, here + drift)
         return Carried(warped, sample(self.reference, place), trust, seen, place)
 
-    def follow(self, carried: Carried, picture: Tensor, trust: Tensor, gray: NDArray[np.uint8]) -> Track:
+    def follow(self, carried: Carried, picture: Tensor, gray: NDArray[np.uint8]) -> Track:
         """The state after a frame that was finally coloured as ``picture``."""
-        return Track(picture, trust, carried.place, self.reference, gray)
+        return Track(picture, carried.trust, carried.place, self.reference, gray)
 
     def state(self) -> State:
         """As arrays, to be stored between segments."""
@@ -96,11 +96,14 @@ class Track:
     @classmethod
     def of(cls, state: State, device: torch.device) -> Track:
         """Read :meth:`state` back."""
-        planes = (torch.from_numpy(np.array(state[name])).to(device) for name in ("picture", "trust", "place", "reference"))
-        return cls(*planes, np.array(state["gray"]))
+        picture, trust, place, reference = (
+            torch.from_numpy(np.array(state[name])).to(device) for name in ("picture", "trust", "place", "reference")
+        )
+        return cls(picture, trust, place, reference, np.array(state["gray"]))
 
 
 def _half(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = gray.shape[0] // 2, gray.shape[1] // 2
     blocks = gray.reshape(height, 2, width, 2).astype(np.uint16)
-    return ((blocks.sum((1, 3)) + 2) >> 2).astype(np.uint8)
+    half: NDArray[np.uint8] = ((blocks.sum((1, 3)) + 2) >> 2).astype(np.uint8)
+    return half

@@ -7,9 +7,8 @@ paper's own form is :mod:`.paper`.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -19,15 +18,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec
-from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
+from dvcp.methods.base import Chroma, Evidence, Proposals, Reference, Window
 from dvcp.methods.carry import Carried, State, Track
 from dvcp.methods.grid import WorkingGrid
+from dvcp.methods.networks import Networks
 from dvcp.nets.choice import ChoiceNet
 from dvcp.nets.descriptor import DescriptorNet
-from dvcp.nets.features import Backbone, load_backbone
-from dvcp.nets.weights import DEFAULT, load_part, weights_digest
-from dvcp.ops.precision import fast_dtype
-from dvcp.ops.softmatch import Keys, keys_of, soft_match
+from dvcp.nets.weights import DEFAULT, load_part
+from dvcp.ops.codes import to_codes
+from dvcp.ops.softmatch import Keys, doubled, keys_of, soft_match
 
 Branches = Literal["dvcp", "local", "global"]
 #: how fast the local branch alone turns from one of its two proposals to the other with the luma each leaves unexplained
@@ -45,6 +44,8 @@ class Settings:
     Attributes:
         branches: "dvcp" (both branches fused), "local" or "global".
         weights: safetensors file or URL with descriptors and fusion; "default" is what ships.
+        feedback: of :meth:`GuidedPropagation.propose` only: which colours go on into the next frame, "fused" ones as in :meth:`propagate`,
+            or "local" ones, as before there is a fusion.
         backbone: of the global branch.
         working_height: most lines of luma the networks see; bigger films are worked on at this height, and colour comes back along edges.
         device: "auto" is CUDA when there is one, else the CPU.
@@ -52,36 +53,38 @@ class Settings:
 
     branches: Branches = "dvcp"
     weights: str = DEFAULT
+    feedback: Literal["fused", "local"] = "fused"
     backbone: str = "efficientnet-lite0"
     working_height: int = 576
     device: str = "auto"
 
 
-class GuidedPropagation:
-    """The method, as a :class:`dvcp.methods.base.Method`. Networks are loaded when first used: a propagator holds no backbone."""
+@dataclass(frozen=True, eq=False)
+class _Matched:
+    """Evidence on the working grid: I^s ``[T, 3, h, w]`` and its sureness ``[T, 1, h, w]``."""
 
-    window = WindowSpec(8)
+    planes: Tensor
+    sure: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One frame: the state after it, what was carried into it, its chroma ``[1, 2, h, w]`` and confidence ``[1, 1, h, w]``."""
+
+    track: Track
+    carried: Carried
+    chroma: Tensor
+    confidence: Tensor
+
+
+class GuidedPropagation(Networks):
+    """The method, as a :class:`dvcp.methods.base.Fusing`."""
+
+    revision = 2
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self.settings = settings
-        self.name: str = settings.branches
-        choice = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(choice if settings.device == "auto" else settings.device)
-        self.dtype = fast_dtype(self.device)
-        self._loaded: dict[str, Any] = {}
-
-    def digest(self) -> str:
-        parts = {**asdict(self.settings), "device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": 2}
-        # What the weights are, never where they lie.
-        parts["weights"] = weights_digest(self.settings.weights)
-        parts["backbone_weights"] = self._backbone.weights_digest
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def _backbone(self) -> Backbone:
-        if "backbone" not in self._loaded:
-            self._loaded["backbone"] = load_backbone(self.settings.backbone).to(self.device)
-        return self._loaded["backbone"]  # type: ignore[no-any-return]
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:
@@ -89,9 +92,6 @@ class GuidedPropagation:
             dtype = self.dtype if part == "choice" else torch.float32
             self._loaded[part] = net.to(self.device, dtype, memory_format=torch.channels_last)
         return self._loaded[part]
-
-    def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
-        return WorkingGrid.of(shape[-2], shape[-1], colour, self.settings.working_height)
 
     def _keys(self, padded: Tensor, colours: Tensor | None = None) -> Keys:
         found = self._net("descriptor")(self._backbone(padded))
@@ -135,45 +135,53 @@ class GuidedPropagation:
         """Colour one window. The state is a :class:`Track`; a window without one begins at its own match."""
         grid = self._grid(window.luma.shape, window.colour)
         luma, padded = grid.luma(window.luma, self.device)
-        matched = sure = None
-        if evidence.planes is not None and evidence.confidence is not None:
-            matched = self._enlarged(torch.from_numpy(np.array(evidence.planes)).float(), grid)
-            sure = self._enlarged(torch.from_numpy(np.array(evidence.confidence)).float()[:, None] / 255, grid)
+        matched = self._enlarged(evidence, grid)
         if self.settings.branches == "global":
-            assert matched is not None and sure is not None
-            return {}, self._chroma(matched[:, 1:], sure, luma, window, grid)
-        grays = _gray(padded, grid)
+            assert matched is not None
+            return {}, self._chroma(matched.planes[:, 1:], matched.sure, luma, window, grid)
+        steps = list(self._steps(state, luma, _gray(padded, grid), matched, fused=self.settings.branches == "dvcp"))
+        chroma, sure = torch.cat([s.chroma for s in steps]), torch.cat([s.confidence for s in steps])
+        return steps[-1].track.state(), self._chroma(chroma, sure, luma, window, grid)
+
+    @torch.inference_mode()
+    def propose(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Proposals]:
+        """The inputs of the fusion: "warped", "anchored" and "matched" colours, how far to trust each ("trust", "seen", "sure"), "gray"."""
+        grid = self._grid(window.luma.shape, window.colour)
+        luma, padded = grid.luma(window.luma, self.device)
+        fused = self.settings.feedback == "fused"
+        steps = list(self._steps(state, luma, _gray(padded, grid), self._enlarged(evidence, grid), fused=fused))
+        carried = {name: torch.stack([getattr(s.carried, name) for s in steps]) for name in ("warped", "anchored", "trust", "seen")}
+        matched, sure = self._matched(evidence)
+        planes = {"gray": luma, **carried, "matched": matched, "sure": sure}
+        return steps[-1].track.state(), {name: to_codes(p) for name, p in planes.items()}
+
+    def _steps(
+        self, state: State | None, luma: Tensor, grays: NDArray[np.uint8], matched: _Matched | None, *, fused: bool
+    ) -> Iterator[_Step]:
         if state is not None:
             track = Track.of(state, self.device)
         else:
             assert matched is not None, "a reference from outside the shot needs a match"
-            track = Track.begin(torch.cat([luma[0], matched[0, 1:]]), grays[0], _MATCHED)
-        colours, confidences = [], []
+            track = Track.begin(torch.cat([luma[0], matched.planes[0, 1:]]), grays[0], _MATCHED)
         for k, gray in enumerate(grays):
-            carried = track.step(gray)
-            if self.settings.branches == "dvcp":
-                assert matched is not None and sure is not None
-                chroma, confidence = self._fuse(luma[k : k + 1], carried, matched[k : k + 1], sure[k : k + 1])
+            frame, carried = luma[k : k + 1], track.step(gray)
+            if fused:
+                assert matched is not None
+                proposals = (carried.warped[None], carried.anchored[None], matched.planes[k : k + 1])
+                trusts = torch.cat([carried.trust[None], carried.seen[None], matched.sure[k : k + 1]], 1)
+                chroma, error = self._net("choice")(frame, proposals, trusts)
+                confidence = torch.exp(-error / _DOUBT)
             else:
-                chroma, confidence = _blended(luma[k : k + 1], carried), carried.trust[None]
+                chroma, confidence = _blended(frame, carried), carried.trust[None]
             chroma = chroma.clamp(-0.5, 0.5)
             track = track.follow(carried, torch.cat([luma[k], chroma[0]]), gray)
-            colours.append(chroma)
-            confidences.append(confidence)
-        return track.state(), self._chroma(torch.cat(colours), torch.cat(confidences), luma, window, grid)
+            yield _Step(track, carried, chroma, confidence)
 
-    def _fuse(self, luma: Tensor, carried: Carried, matched: Tensor, sure: Tensor) -> tuple[Tensor, Tensor]:
-        proposals = (carried.warped[None], carried.anchored[None], matched)
-        chroma, error = self._net("choice")(luma, proposals, torch.cat([carried.trust[None], carried.seen[None], sure], 1))
-        return chroma, torch.exp(-error / _DOUBT)
-
-    def _enlarged(self, planes: Tensor, grid: WorkingGrid) -> Tensor:
-        doubled = F.interpolate(planes.to(self.device), scale_factor=2, mode="bilinear", align_corners=False)
-        return doubled[..., : grid.height, : grid.width]
-
-    def _chroma(self, chroma: Tensor, sure: Tensor, luma: Tensor, window: Window, grid: WorkingGrid) -> Chroma:
-        planes = grid.restore(chroma, luma, window.luma)
-        return Chroma(planes.float().cpu().numpy(), grid.restore_confidence(sure).cpu().numpy())
+    def _enlarged(self, evidence: Evidence, grid: WorkingGrid) -> _Matched | None:
+        if evidence.planes is None:
+            return None
+        matched, sure = self._matched(evidence)
+        return _Matched(doubled(matched, grid.height, grid.width), doubled(sure, grid.height, grid.width))
 
 
 def _gray(padded: Tensor, grid: WorkingGrid) -> NDArray[np.uint8]:

@@ -74,5 +74,3 @@ class WorkingGrid:
         if tuple(confidence.shape[-2:]) != shape:
             confidence = F.interpolate(confidence, size=shape, mode="nearest")
         return (confidence[:, 0] * 255).round().clamp(0, 255).to(torch.uint8)
-
-

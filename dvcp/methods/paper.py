@@ -6,9 +6,8 @@ Y' = G_k (figure 2). ``branches`` leaves parts out, which gives the paper's two 
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dvcp.colour import ColourSpec
-from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
-from dvcp.methods.grid import WorkingGrid
-from dvcp.nets.features import Backbone, load_backbone
+from dvcp.methods.base import Chroma, Evidence, Proposals, Reference, Window
+from dvcp.methods.networks import Networks
 from dvcp.nets.fusion import FusionNet
-from dvcp.nets.weights import PAPER, load_local, load_part, weights_digest
+from dvcp.nets.weights import PAPER, load_local, load_part
+from dvcp.ops.codes import to_codes
 from dvcp.ops.match import ReferenceCells, coarse_match, fine_match, reference_cells
-from dvcp.ops.precision import fast_dtype
 from dvcp.ops.sepwarp import sepwarp
 
 State = dict[str, NDArray[Any]]
@@ -39,6 +37,8 @@ class Settings:
     Attributes:
         branches: "paper" (both branches fused), "paper-local" or "paper-global".
         weights: safetensors file or URL with F_w and F_f; "paper" is what ships.
+        feedback: of :meth:`DeepPropagation.propose` only: which colours go on into the next frame, "fused" ones as in :meth:`propagate`, or
+            "local" ones, as before there is an F_f.
         backbone: of the global branch.
         working_height: most lines of luma the networks see; bigger films are worked on at this height, and colour comes back along edges.
         device: "auto" is CUDA when there is one, else the CPU.
@@ -46,6 +46,7 @@ class Settings:
 
     branches: Branches = "paper"
     weights: str = PAPER
+    feedback: Literal["fused", "local"] = "fused"
     backbone: str = "efficientnet-lite0"
     working_height: int = 576
     device: str = "auto"
@@ -59,34 +60,22 @@ class Anchor:
     planes: Tensor
 
 
-class DeepPropagation:
-    """The method, as a :class:`dvcp.methods.base.Method`.
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One frame: what goes on into the next (Y', Cb, Cr, confidence; ``[1, 4, h, w]``) and I^w ``[1, 3, h, w]``."""
 
-    Networks are loaded when first used: a matcher never holds F_w, a propagator no backbone.
-    """
+    last: Tensor
+    warped: Tensor
 
-    window = WindowSpec(8)
+
+class DeepPropagation(Networks):
+    """The method, as a :class:`dvcp.methods.base.Fusing`."""
+
+    revision = 1
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
         self.settings = settings
-        self.name: str = settings.branches
-        choice = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(choice if settings.device == "auto" else settings.device)
-        self.dtype = fast_dtype(self.device)
-        self._loaded: dict[str, Any] = {}
-
-    def digest(self) -> str:
-        parts = {**asdict(self.settings), "device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": 1}
-        # What the weights are, never where they lie; the local branch matches too, when a reference comes from outside the shot.
-        parts["weights"] = "" if self.settings.branches == "paper-global" else weights_digest(self.settings.weights)
-        parts["backbone_weights"] = self._backbone.weights_digest
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    @property
-    def _backbone(self) -> Backbone:
-        if "backbone" not in self._loaded:
-            self._loaded["backbone"] = load_backbone(self.settings.backbone).to(self.device)
-        return self._loaded["backbone"]  # type: ignore[no-any-return]
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:
@@ -95,9 +84,6 @@ class DeepPropagation:
             # torch does not annotate memory_format
             self._loaded[part] = net.to(self.device, self.dtype, memory_format=torch.channels_last)
         return self._loaded[part]
-
-    def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
-        return WorkingGrid.of(shape[-2], shape[-1], colour, self.settings.working_height)
 
     @torch.inference_mode()
     def anchor(self, reference: Reference, colour: ColourSpec) -> Anchor | None:
@@ -146,32 +132,38 @@ class DeepPropagation:
         """Colour one window. The state is I_{k-1} and its confidence on the working grid: float32 ``[4, h, w]``, Y', Cb, Cr, confidence."""
         grid = self._grid(window.luma.shape, window.colour)
         luma, _ = grid.luma(window.luma, self.device)
-        matched = sure = None
-        if evidence.planes is not None and evidence.confidence is not None:
-            matched = torch.from_numpy(np.array(evidence.planes)).to(self.device).float()
-            sure = torch.from_numpy(np.array(evidence.confidence)).to(self.device).float()[:, None] / 255
+        matched, sure = (None, None) if evidence.planes is None else self._matched(evidence)
         if self.settings.branches == "paper-global":
             assert matched is not None and sure is not None
             return {}, self._chroma(matched[:, 1:], sure, luma, window, grid)
+        steps = list(self._steps(state, luma, matched, sure, fused=self.settings.branches == "paper"))
+        last = torch.cat([s.last for s in steps])
+        return {"planes": last[-1].cpu().numpy()}, self._chroma(last[:, 1:3], last[:, 3:], luma, window, grid)
+
+    @torch.inference_mode()
+    def propose(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Proposals]:
+        """The inputs of F_f: "gray" (G_k), "warped" (I^w), "matched" (I^s); and "sure", the similarity of the match."""
+        luma, _ = self._grid(window.luma.shape, window.colour).luma(window.luma, self.device)
+        matched, sure = self._matched(evidence)
+        steps = list(self._steps(state, luma, matched, sure, fused=self.settings.feedback == "fused"))
+        planes = {"gray": luma, "warped": torch.cat([s.warped for s in steps]), "matched": matched, "sure": sure}
+        return {"planes": steps[-1].last[0].cpu().numpy()}, {name: to_codes(p) for name, p in planes.items()}
+
+    def _steps(self, state: State | None, luma: Tensor, matched: Tensor | None, sure: Tensor | None, *, fused: bool) -> Iterator[_Step]:
         last = self._first(state, matched, sure, luma)
-        colours, confidences = [], []
         for k in range(len(luma)):
             frame = luma[k : k + 1]
             # One frame at a time: a batch of logits (42 MB a 480p frame) is no faster and would decide the memory of the whole actor.
             kernels = self._net("local")(last[:, :1].to(self.dtype), frame.to(self.dtype))
             warped = sepwarp(last, *kernels)
             trust = warped[:, 3:] * torch.exp(-_WARP_TRUST * (warped[:, :1] - frame).abs())
-            if self.settings.branches == "paper":
+            chroma = warped[:, 1:3]
+            if fused:
                 assert matched is not None and sure is not None
                 chroma = self._net("fusion")(frame, warped[:, :3], matched[k : k + 1])
                 trust = torch.maximum(trust, sure[k : k + 1] * 0.5)
-            else:
-                chroma = warped[:, 1:3]
-            chroma = chroma.clamp(-0.5, 0.5)
-            last = torch.cat([frame, chroma, trust.clamp(0, 1)], 1)
-            colours.append(chroma)
-            confidences.append(last[:, 3:])
-        return {"planes": last[0].cpu().numpy()}, self._chroma(torch.cat(colours), torch.cat(confidences), luma, window, grid)
+            last = torch.cat([frame, chroma.clamp(-0.5, 0.5), trust.clamp(0, 1)], 1)
+            yield _Step(last, warped[:, :3])
 
     def _first(self, state: State | None, matched: Tensor | None, sure: Tensor | None, luma: Tensor) -> Tensor:
         """I_{k-1} of the window's first frame. Without a painted frame in the shot, its own match stands in for it."""
@@ -179,7 +171,3 @@ class DeepPropagation:
             return torch.from_numpy(np.array(state["planes"])).to(self.device)[None]
         assert matched is not None and sure is not None, "a reference from outside the shot needs a match"
         return torch.cat([luma[:1], matched[:1, 1:], sure[:1] * 0.5], 1)
-
-    def _chroma(self, chroma: Tensor, sure: Tensor, luma: Tensor, window: Window, grid: WorkingGrid) -> Chroma:
-        planes = grid.restore(chroma, luma, window.luma)
-        return Chroma(planes.float().cpu().numpy(), grid.restore_confidence(sure).cpu().numpy())

@@ -24,10 +24,12 @@ class Descriptors:
     Attributes:
         coarse: ``[B, 64, H/8, W/8]``.
         fine: ``[B, 32, H/4, W/4]``.
+        sharpness: ``[2]``, how sharply their likeness decides, at both levels.
     """
 
     coarse: Tensor
     fine: Tensor
+    sharpness: Tensor
 
 
 class DescriptorNet(nn.Module):
@@ -35,12 +37,14 @@ class DescriptorNet(nn.Module):
 
     Args:
         shallow, middle, deep: channels of the backbone's features at strides 4, 8 and 16.
+        norm: batch norm of those, for training only (see :meth:`fold`).
     """
 
-    def __init__(self, shallow: int = 24, middle: int = 40, deep: int = 112) -> None:
+    def __init__(self, shallow: int = 24, middle: int = 40, deep: int = 112, *, norm: bool = False) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c, momentum=0.01) for c in (shallow, middle, deep))
-        self.inputs = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in ((shallow, SHALLOW), (middle, WIDTH), (deep, WIDTH)))
+        widths = (shallow, middle, deep)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c, momentum=0.01) if norm else nn.Identity() for c in widths)
+        self.inputs = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(widths, (SHALLOW, WIDTH, WIDTH), strict=True))
         self.mix = nn.Conv2d(2 * WIDTH + SHALLOW, WIDTH, 3, padding=1)
         self.again = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
         self.coarse = nn.Conv2d(WIDTH, COARSE, 1)
@@ -52,9 +56,24 @@ class DescriptorNet(nn.Module):
     def forward(self, seen: Features) -> Descriptors:
         """Descriptors of frames whose features are ``seen``."""
         levels = (seen.shallow, seen.middle, seen.deep)
-        shallow, middle, deep = (F.relu(i(n(x))) for i, n, x in zip(self.inputs, self.norms, levels, strict=True))
-        deep = F.interpolate(deep, size=middle.shape[-2:], mode="bilinear", align_corners=False)
-        x = F.relu(self.mix(torch.cat([middle, deep, F.avg_pool2d(shallow, 2)], 1)))
+        shallow, middle, deep = (i(n(x)) for i, n, x in zip(self.inputs, self.norms, levels, strict=True))
+        shallow, deep = F.relu(shallow), F.interpolate(deep, size=middle.shape[-2:], mode="bilinear", align_corners=False)
+        x = F.relu(self.mix(torch.cat([F.relu(middle), F.relu(deep), F.avg_pool2d(shallow, 2)], 1)))
         x = F.relu(self.again(x) + x)
         near = torch.cat([shallow, F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)], 1)
-        return Descriptors(F.normalize(self.coarse(x), dim=1), F.normalize(self.fine(F.relu(self.near(near))), dim=1))
+        fine = self.fine(F.relu(self.near(near)))
+        return Descriptors(F.normalize(self.coarse(x), dim=1), F.normalize(fine, dim=1), self.sharpness.exp())
+
+    @torch.no_grad()
+    def fold(self) -> DescriptorNet:
+        """Fold batch norm into the convolutions, in place; the network is then for inference only. Returns itself."""
+        for k, (norm, conv) in enumerate(zip(self.norms, self.inputs, strict=True)):
+            if isinstance(norm, nn.BatchNorm2d):
+                assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+                assert norm.running_mean is not None and norm.running_var is not None
+                scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+                weight = conv.weight[..., 0, 0]
+                conv.bias.data = conv.bias + weight @ (norm.bias - norm.running_mean * scale)
+                conv.weight.data = conv.weight * scale[:, None, None]
+                self.norms[k] = nn.Identity()
+        return self.eval()

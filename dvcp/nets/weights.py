@@ -40,7 +40,7 @@ def _read(url: str) -> bytes:
         with fsspec.open(url, "rb") as file:
             return bytes(file.read())
     except OSError as error:
-        hint = "give --weights FILE, or train them: dvcp train local, then dvcp train fusion"
+        hint = "give --weights FILE, or train them: see dvcp train --help"
         raise WeightsError("weights cannot be read", file=url, hint=hint) from error
 
 

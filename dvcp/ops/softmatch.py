@@ -15,7 +15,7 @@ from torch.nn import functional as F
 #: reference cells that stand for each cell of the frame
 KEPT = 8
 #: cells of the frame matched at a time, so that the full matrix (168 MB for a 480p frame) never stands
-_ROWS = 1024
+_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +52,34 @@ def whole(cells: Tensor, grid: tuple[int, int]) -> Tensor:
     return cells.reshape(rows, columns, 2, 2, -1).permute(4, 0, 2, 1, 3).reshape(-1, rows * 2, columns * 2)
 
 
+def doubled(planes: Tensor, height: int, width: int) -> Tensor:
+    """What was matched on quarters, ``[T, C, 2 r, 2 c]``, on the working grid of ``height`` x ``width`` that the cells cover."""
+    return F.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+
+
 def keys_of(coarse: Tensor, fine: Tensor, colours: Tensor | None = None) -> Keys:
     """Cells of one frame: ``[C, r, c]``, ``[C', 2 r, 2 c]`` and, for a reference, its picture ``[3, 4 r, 4 c]`` on the working grid."""
     small = None if colours is None else quarters(F.avg_pool2d(colours[None], 2)[0])
     return Keys(coarse.flatten(1).t().contiguous(), quarters(fine), small, (coarse.shape[1], coarse.shape[2]))
 
 
-def soft_match(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor]:
-    """Match all cells of ``frame``.
+def soft_weights(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor, Tensor]:
+    """How much each quarter of the likeliest cells counts.
 
     Args:
-        sharpness: ``[2]``, factors of the similarities at stride 8 and stride 4.
+        sharpness: ``[2]``, factors of the likeness at stride 8 and stride 4.
+
+    Returns:
+        Likeness of all cells ``[N, M]``, the ``kept`` likeliest cells ``[N, kept]``, weights of their quarters ``[N, 4, 4 kept]``.
+    """
+    likeness = frame.coarse @ reference.coarse.t()
+    score, cell = likeness.topk(min(kept, len(reference.coarse)), dim=1)
+    near = torch.bmm(frame.fine, reference.fine[cell].flatten(1, 2).transpose(1, 2))
+    return likeness, cell, torch.softmax(near * sharpness[1] + (score * sharpness[0]).repeat_interleave(4, 1)[:, None], 2)
+
+
+def soft_match(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor]:
+    """Match all cells of ``frame``; ``sharpness`` as in :func:`soft_weights`.
 
     Returns:
         Y', Cb, Cr ``[3, 2 r, 2 c]`` and the largest weight ``[1, 2 r, 2 c]`` in [0, 1]: 1 where a single quarter explains the place.
@@ -70,9 +87,7 @@ def soft_match(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT
     assert reference.colours is not None
     found, sure = [], []
     for coarse, fine in zip(frame.coarse.split(_ROWS), frame.fine.split(_ROWS), strict=True):
-        score, cell = (coarse @ reference.coarse.t()).topk(min(kept, len(reference.coarse)), dim=1)
-        near = torch.bmm(fine, reference.fine[cell].flatten(1, 2).transpose(1, 2))
-        weight = torch.softmax(near * sharpness[1] + (score * sharpness[0]).repeat_interleave(4, 1)[:, None], 2)
+        _, cell, weight = soft_weights(Keys(coarse, fine, None, (0, 0)), reference, sharpness, kept)
         found.append(torch.bmm(weight, reference.colours[cell].flatten(1, 2)))
         sure.append(weight.amax(2, keepdim=True))
     return whole(torch.cat(found), frame.grid), whole(torch.cat(sure), frame.grid)

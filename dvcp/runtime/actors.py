@@ -10,22 +10,22 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from dvcp.colour import ColourSpec, unit_to_chroma
+from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
 from dvcp.loop import blend, nearness, verbatim
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader, windows
 from dvcp.media.stills import read_still, reference_from_still
 from dvcp.media.writer import Profile, SegmentWriter
 from dvcp.methods import create
-from dvcp.methods.base import Chroma, Evidence, Method, Reference, Window
+from dvcp.methods.base import Chroma, Evidence, Method, Proposals, Reference, Window
 from dvcp.runtime.plan import Leg, ReferenceSource, Segment
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.provenance import environment
@@ -39,7 +39,6 @@ class Work:
     Attributes:
         info: the film.
         method, options: of :func:`dvcp.methods.create`.
-        profile: of the output.
         ledger: URL of the ledger's folder.
         ahead: windows decoded and matched ahead of propagation, so that open work is bounded in bytes.
     """
@@ -47,7 +46,6 @@ class Work:
     info: VideoInfo
     method: str
     options: tuple[tuple[str, Any], ...]
-    profile: Profile
     ledger: str
     ahead: int
 
@@ -60,7 +58,7 @@ class Progress:
 
 
 def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
-    """Read a still, and the film's own frame it paints.
+    """Read a still, and the film's own frame it paints; or, where the film itself is named, that frame's own colour.
 
     Raises:
         ReferenceError: unreadable still.
@@ -69,18 +67,27 @@ def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
     luma = None
     if source.frame is not None:
         with FrameReader(info) as reader:
-            luma = reader.luma(Span(source.frame, source.frame + 1))[0]
+            luma, chroma = (planes[0] for planes in reader.planes(Span(source.frame, source.frame + 1)))
+        if source.url == info.url:
+            return Reference(luma, chroma_to_unit(chroma, info.colour), True, source.digest)
     return reference_from_still(read_still(source.url), info, luma)[0]
 
 
-class _Actor:
+T = TypeVar("T")
+State = dict[str, NDArray[Any]]
+Step = Callable[[State | None, Window, Evidence], tuple[State, T]]
+
+
+class Actor:
+    """Base of all actors."""
+
     @ray.method(max_task_retries=-1)
     def alive(self) -> bool:
         """True, as soon as the actor runs: the call waits through a restart, where others fail at once."""
         return True
 
 
-class _Networks(_Actor):
+class _Networks(Actor):
     """The method, built on first use and kept: the one thing an actor may remember, since it never changes."""
 
     def __init__(self, threads: int) -> None:
@@ -97,7 +104,7 @@ class _Networks(_Actor):
         return self._methods[key]
 
 
-class Decoder(_Actor):
+class Decoder(Actor):
     """Luma of windows. Runs apart because a damaged stream can take its process down."""
 
     def windows(self, info: VideoInfo, spans: Sequence[Span], backward: bool) -> Iterator[Any]:
@@ -144,19 +151,19 @@ class Propagator(_Networks):
             yield _block(Span(mark, mark + 1), verbatim(load_reference(work.info, segment.painted)), colour)
         legs = {leg.forward: leg for leg in segment.legs}
         if segment.scout:
-            for _ in self._leg(work, lane, legs[False]):
+            for _ in self._chroma(work, lane, legs[False]):
                 pass
         elif len(legs) == 2 and segment.blend is not None:
             # The backward leg is held whole, as few planes as the segment has frames; the forward one streams past it.
-            behind = list(self._leg(work, lane, legs[False]))[::-1]
-            for (span, ahead), (same, back) in zip(self._leg(work, lane, legs[True]), behind, strict=True):
+            behind = list(self._chroma(work, lane, legs[False]))[::-1]
+            for (span, ahead), (same, back) in zip(self._chroma(work, lane, legs[True]), behind, strict=True):
                 assert span == same
                 yield _block(span, blend(ahead, _reversed(back), nearness(span, *segment.blend)), colour)
         elif True in legs:
-            for span, chroma in self._leg(work, lane, legs[True]):
+            for span, chroma in self._chroma(work, lane, legs[True]):
                 yield _block(span, chroma, colour)
         elif False in legs:
-            blocks = [_block(span, _reversed(chroma), colour) for span, chroma in self._leg(work, lane, legs[False])]
+            blocks = [_block(span, _reversed(chroma), colour) for span, chroma in self._chroma(work, lane, legs[False])]
             while blocks:
                 # Not "yield from reversed(...)": Ray drives a streaming generator with send(), which a plain iterator does not have.
                 yield blocks.pop()
@@ -167,16 +174,27 @@ class Propagator(_Networks):
                 shape = (len(span), 2, *colour.chroma_shape(work.info.height, work.info.width))
                 yield span, unit_to_chroma(np.zeros(shape, np.float32), colour), 0.0
 
-    def _leg(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Span, Chroma]]:
-        """One propagation: chroma of each window in propagation order. Stores the state it leaves."""
+    def propose(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[tuple[int, ...], Proposals]]:
+        """What the branches propose for each window, in propagation order, with its frame numbers; a streaming generator."""
+        method = self.method(work)
+        assert hasattr(method, "propose"), f"{method.name} has no fusion to train"
+        for leg in segment.legs:
+            yield from self._leg(work, lane, leg, method.propose)
+
+    def _chroma(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Span, Chroma]]:
+        """Chroma of each window of one propagation, in propagation order."""
+        for frames, chroma in self._leg(work, lane, leg, self.method(work).propagate):
+            yield Span(min(frames), max(frames) + 1), chroma
+
+    def _leg(self, work: Work, lane: Lane, leg: Leg, step: Step[T]) -> Iterator[tuple[tuple[int, ...], T]]:
+        """One propagation: what ``step`` makes of each window, in propagation order. Stores the state it leaves."""
         method, ledger = self.method(work), Ledger(work.ledger)
         state = ledger.get_state(leg.enters) if leg.enters else method.start(load_reference(work.info, leg.reference), work.info.colour)
         if leg.enters and state is None:
             raise FileNotFoundError(f"state {leg.enters} is gone from {work.ledger}")
         for window, evidence in self._windows(work, lane, leg):
-            state, chroma = method.propagate(state, window, evidence)
-            ends = (window.frames[0], window.frames[-1])
-            yield Span(min(ends), max(ends) + 1), chroma
+            state, made = step(state, window, evidence)
+            yield window.frames, made
         if leg.leaves:
             assert state is not None
             ledger.put_state(leg.leaves, state)
@@ -211,7 +229,7 @@ class Propagator(_Networks):
         return lane.matchers[self._turn % len(lane.matchers)]
 
 
-class Writer(_Actor):
+class Writer(Actor):
     """Puts the film's own luma beside the new chroma. It decodes the luma itself, so on the way out luma never meets a network."""
 
     def write(self, work: Work, segment: Segment, lane: Lane) -> Iterator[Progress | SegmentRecord]:
@@ -228,7 +246,7 @@ class Writer(_Actor):
                 return
             with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
                 path = os.path.join(folder, "segment.mkv")
-                with FrameReader(work.info) as reader, SegmentWriter(path, work.info, work.profile) as out:
+                with FrameReader(work.info) as reader, SegmentWriter(path, work.info, Profile(segment.identity.profile)) as out:
                     for block in stream:
                         span, chroma, confidence = ray.get(block)
                         out.write(reader.luma(span), chroma)

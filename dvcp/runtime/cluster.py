@@ -75,8 +75,8 @@ def connected(settings: PoolSettings) -> Iterator[None]:
 
 
 @contextmanager
-def lanes(settings: PoolSettings) -> Iterator[list[Lane]]:
-    """The actors of a job, killed at the end so that devices are free again."""
+def lanes(settings: PoolSettings, writer: type = Writer) -> Iterator[list[Lane]]:
+    """The actors of a job, killed at the end so that devices are free again. ``writer`` keeps what its lane makes."""
     have = ray.cluster_resources()
     gpus, cores = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
     width = settings.propagators or (gpus if gpus else max(1, cores // 4))
@@ -101,7 +101,7 @@ def lanes(settings: PoolSettings) -> Iterator[list[Lane]]:
         pool = [actor(Matcher, threads, gpu=matcher_gpus, cpu=0.2, repeat=3) for _ in range(matchers)]
         shared = tuple(pool)
         result = [
-            Lane(actor(Writer), actor(Propagator, threads, gpu=propagator_gpus, cpu=0.4), actor(Decoder), shared) for _ in range(width)
+            Lane(actor(writer), actor(Propagator, threads, gpu=propagator_gpus, cpu=0.4), actor(Decoder), shared) for _ in range(width)
         ]
         yield result
     finally:

@@ -165,12 +165,17 @@ def _segment_frames(settings: JobSettings, info: VideoInfo) -> int:
     return max(16, min(settings.segment_frames, (settings.memory_mb << 20) // (rows * columns * 10)))
 
 
+def windows_ahead(info: VideoInfo, window: int, memory_mb: int) -> int:
+    """Windows of ``window`` frames that may wait decoded and matched within ``memory_mb``, 1 to 4."""
+    size = window * info.height * info.width * (2 if info.colour.depth > 8 else 1)
+    # Twice over: the picture itself and the evidence found for it.
+    return max(1, min(4, (memory_mb << 20) // (2 * size)))
+
+
 def _work(job: Job) -> Work:
     settings, info = job.settings, job.info
-    size = job.window * info.height * info.width * (2 if info.colour.depth > 8 else 1)
-    # Twice over: the picture itself and the evidence found for it.
-    ahead = max(1, min(4, (settings.memory_mb << 20) // (2 * size)))
-    return Work(info, settings.method, tuple(sorted(settings.options.items())), settings.profile, job.output.ledger_url, ahead)
+    ahead = windows_ahead(info, job.window, settings.memory_mb)
+    return Work(info, settings.method, tuple(sorted(settings.options.items())), job.output.ledger_url, ahead)
 
 
 def propagate(job: Job, report: Report) -> list[SegmentRecord]:

@@ -227,6 +227,11 @@ class Ledger:
             log.warning("%s: damaged state ignored: %s", self._state_url(key), error)
             return None
 
+    def remove_states(self, keys: Iterable[str]) -> None:
+        """Delete the states ``keys``, once nothing needs them any more."""
+        for key in keys:
+            files.remove(self._state_url(key))
+
     def prune(self, keep: set[str]) -> int:
         """Remove records, segments and states of every key not in ``keep``. Returns the number of files removed."""
         doomed = [

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from dvcp.errors import ConfigError, DvcpError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import VIDEO_SUFFIXES
+from dvcp.ops.codes import to_codes
 from dvcp.timing import Span
 
 log = logging.getLogger(__name__)
@@ -84,8 +86,7 @@ def _decode(path: Path, target: Path, max_height: int) -> None:
             planes = to_working(luma, chroma, info.colour)
             if tuple(planes.shape[-2:]) != size:
                 planes = F.interpolate(planes, size=size, mode="area")
-            planes[:, 1:] += 128 / 255
-            blocks.append((planes * 255).round().clamp(0, 255).to(torch.uint8).numpy())
+            blocks.append(to_codes(planes))
     part = target.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as out:
         np.save(out, np.concatenate(blocks))
@@ -110,7 +111,15 @@ def load_clips(files: Sequence[Path], cache: Path, max_height: int = 480) -> lis
     return clips
 
 
-def hold_out(clips: Sequence[Clip], every: int = 9) -> tuple[list[Clip], list[Clip]]:
-    """(training, held out): every ``every``-th clip in name order is kept back to choose by, so the choice is not made on ``dev``."""
-    held = [c for k, c in enumerate(clips) if k % every == every // 2]
-    return [c for c in clips if c not in held], held
+T = TypeVar("T")
+
+
+def hold_out(clips: Sequence[T], every: int = 9) -> tuple[list[T], list[T]]:
+    """(training, held out): every ``every``-th clip in name order is kept back to choose by, so the choice is not made on ``dev``.
+
+    Too few clips to keep one back are both.
+    """
+    kept = range(every // 2, len(clips), every)
+    if not kept:
+        return list(clips), list(clips)
+    return [c for k, c in enumerate(clips) if k not in kept], [clips[k] for k in kept]

@@ -1,159 +1,168 @@
-"""Stage two: F_f on what the two branches really propose over whole shots (Deep Video Color Propagation section 3.4).
+"""Stage two: the fusion, on what the branches really propose over whole shots (Deep Video Color Propagation section 3.4).
 
-I^w comes from recursive roll-outs, not from one step off the truth: the fusion must see the local branch's drift to learn when to leave it.
-A second pass rolls out with F_f in the loop, because at inference it is fused frames that are fed back.
+It reads a dataset of ``dvcp precompute``, whose I^w comes from recursive roll-outs and not from one step off the truth: the fusion must
+see the local branch's drift to learn when to leave it. A second dataset, precomputed with the fusion of the first pass in the loop, shows
+it its own mistakes, because at inference it is fused frames that are fed back.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dvcp.colour import ColourSpec
-from dvcp.methods.base import Reference, Window
-from dvcp.methods.dvcp import DeepPropagation, Settings
+from dvcp.nets.choice import ChoiceNet
 from dvcp.nets.fusion import FusionNet
-from dvcp.nets.sepconv import KernelNet
-from dvcp.ops.sepwarp import sepwarp
-from dvcp.training.clips import Clip, hold_out
+from dvcp.ops.codes import from_codes
+from dvcp.ops.softmatch import doubled
+from dvcp.store.intermediates import Intermediates, Row
+from dvcp.training.clips import hold_out
+from dvcp.training.local import augment_gray
 from dvcp.training.loop import Schedule, train
 
 log = logging.getLogger(__name__)
-_COLOUR = ColourSpec("bt601", full_range=True)
+#: chance that exposure, gamma and grain of the gray input change
+AUGMENTED = 0.3
+#: weight of the root mean square beside the mean absolute error: what eyes see, and PSNR measures, is the large error
+RMS_WEIGHT = 0.7
+#: weight of how well the network foretells its own error
+DOUBT_WEIGHT = 0.1
+#: whole frames in a held-out measurement
+HELD_FRAMES = 48
+
+Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Rollout:
-    """One shot propagated from one of its frames, on the working grid; planes are Y', Cb, Cr with chroma centred at 0.
+class Fusion:
+    """How one kind of fusion network is trained.
 
     Attributes:
-        local: float16 ``[T, 3, h, w]``, I^w.
-        matched: float16 ``[T, 3, h, w]``, I^s.
-        truth: float16 ``[T, 3, h, w]``.
+        make: the untrained network.
+        part: its name in a weights file.
+        apply: chroma ``[B, 2, h, w]`` of a batch, and the error it expects ``[B, 1, h, w]`` or None.
+        colours: planes with colours it chooses from.
     """
 
-    local: NDArray[np.float16]
-    matched: NDArray[np.float16]
-    truth: NDArray[np.float16]
+    make: Callable[[], nn.Module]
+    part: str
+    apply: Callable[[nn.Module, Batch], tuple[Tensor, Tensor | None]]
+    colours: tuple[str, ...]
 
 
-def roll_out(
-    clip: Clip, matcher: DeepPropagation, local: KernelNet, fusion: FusionNet | None, frames: int, rng: np.random.Generator
-) -> Rollout:
-    """Propagate ``clip`` from a random frame in a random direction, as the method would, for up to ``frames`` frames.
-
-    The clip's own planes serve as the film, so the working grid is half of them: four times cheaper, and more scales are seen.
-    With ``fusion`` its output is fed back, as at inference; without it I^w alone.
-    """
-    count = min(frames, len(clip) - 1)
-    first = int(rng.integers(len(clip) - count))
-    order = np.arange(first, first + count + 1)
-    if rng.random() < 0.5:
-        order = order[::-1]
-    planes = clip.planes[order].astype(np.float32)
-    height, width = (n - n % 2 for n in planes.shape[-2:])
-    planes = planes[..., :height, :width]
-    truth = F.avg_pool2d(torch.from_numpy(planes), 2) / 255
-    truth[:, 1:] -= 128 / 255
-    luma = planes[:, 0].astype(np.uint8)
-    reference = Reference(luma[0], truth[0, 1:].numpy(), True, "")
-    anchor = matcher.anchor(reference, _COLOUR)
-    matched = matcher.match(Window(tuple(range(count)), luma[1:], _COLOUR), anchor).planes
-    assert matched is not None
-    last, done = truth[:1], []
-    with torch.inference_mode():
-        for k in range(1, count + 1):
-            warped = sepwarp(last, *local(last[:, :1], truth[k : k + 1, :1]))
-            done.append(warped)
-            chroma = warped[:, 1:]
-            if fusion is not None:
-                chroma = fusion(truth[k : k + 1, :1], warped, torch.from_numpy(matched[k - 1 : k]).float())
-            last = torch.cat([truth[k : k + 1, :1], chroma.clamp(-0.5, 0.5)], 1)
-    return Rollout(torch.cat(done).half().numpy(), matched, truth[1:].half().numpy())
+def _choose(net: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    proposals = [batch[name] for name in ("warped", "anchored", "matched")]
+    chroma, error = net(batch["gray"], proposals, torch.cat([batch[name] for name in ("trust", "seen", "sure")], 1))
+    return chroma, error
 
 
-def _draw(rollouts: Sequence[Rollout], size: int, rng: np.random.Generator) -> Tensor:
-    """One crop of one frame, float32 ``[9, size, size]``: I^w, I^s, truth."""
-    roll = rollouts[int(rng.integers(len(rollouts)))]
-    k = int(rng.integers(len(roll.truth)))
-    height, width = roll.truth.shape[-2:]
-    side = min(size, height, width)
-    y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    crop = np.concatenate([p[k, :, y : y + side, x : x + side] for p in (roll.local, roll.matched, roll.truth)]).astype(np.float32)
-    out = torch.from_numpy(crop)
-    if side < size:
-        out = F.pad(out[None], (0, size - side, 0, size - side), mode="replicate")[0]
-    return out.flip(-1) if rng.random() < 0.5 else out
+def _paper(net: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    return net(batch["gray"], batch["warped"], batch["matched"]), None
 
 
-def _apply(net: FusionNet, batch: Tensor) -> Tensor:
-    return net(batch[:, 6:7], batch[:, :3], batch[:, 3:6])  # type: ignore[no-any-return]
+#: by method
+FUSIONS = {
+    "dvcp": Fusion(ChoiceNet, "choice", _choose, ("warped", "anchored", "matched")),
+    "paper": Fusion(FusionNet, "fusion", _paper, ("warped", "matched")),
+}
 
 
-def held_out_chroma(net: FusionNet, rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """PSNR of chroma on held-out roll-outs: fused, and each branch alone beside it."""
-    sums: dict[str, list[float]] = {"psnr_fused": [], "psnr_local": [], "psnr_matched": []}
-    for roll in rollouts:
-        for k in range(0, len(roll.truth), 5):
-            local, matched, truth = (torch.from_numpy(p[k : k + 1]).float() for p in (roll.local, roll.matched, roll.truth))
-            for name, guess in (("fused", net(truth[:, :1], local, matched)), ("local", local[:, 1:]), ("matched", matched[:, 1:])):
-                sums[f"psnr_{name}"].append(float(-10 * torch.log10(((guess - truth[:, 1:]) ** 2).mean() + 1e-9)))
-    return {name: float(np.mean(values)) for name, values in sums.items()}
+def planes_of(row: Row) -> Batch:
+    """All planes of a row on its working grid, float32 ``[1, C, h, w]``."""
+    found = {name: from_codes(torch.from_numpy(plane.copy()))[None] for name, plane in row.planes.items()}
+    height, width = found["gray"].shape[-2:]
+    # What was matched on quarters is kept at half the size.
+    return {n: doubled(p, height, width) if p.shape[-2] < height else p for n, p in found.items()}
+
+
+def draw_crop(row: Row, size: int, rng: np.random.Generator) -> Batch:
+    """One random crop of a row, ``[1, C, size, size]``, flipped and its gray input changed at random."""
+    planes = planes_of(row)
+    height, width = planes["gray"].shape[-2:]
+    side_y, side_x = min(size, height), min(size, width)
+    y, x = int(rng.integers(height - side_y + 1)), int(rng.integers(width - side_x + 1))
+    crop = {n: p[..., y : y + side_y, x : x + side_x] for n, p in planes.items()}
+    if (side_y, side_x) != (size, size):
+        crop = {n: F.pad(p, (0, size - side_x, 0, size - side_y), mode="replicate") for n, p in crop.items()}
+    for axis, chance in ((-1, 0.5), (-2, 0.2)):
+        if rng.random() < chance:
+            crop = {n: p.flip(axis) for n, p in crop.items()}
+    if rng.random() < AUGMENTED:
+        # Relative to the proposals, whose luma is that of other frames: films flicker.
+        crop["gray"] = augment_gray(crop["gray"][0], rng, strength=0.3)[None]
+    return crop
+
+
+def loss_of(fusion: Fusion, net: nn.Module, batch: Batch) -> Tensor:
+    """100 x (L1 + RMS a crop) of chroma, and how far off the network's own expectation of its error is."""
+    chroma, expected = fusion.apply(net, batch)
+    error = chroma - batch["chroma"]
+    loss = error.abs().mean() + RMS_WEIGHT * (error.square().mean((1, 2, 3)) + 1e-7).sqrt().mean()
+    if expected is not None:
+        loss = loss + DOUBT_WEIGHT * (expected - error.detach().abs().mean(1, keepdim=True)).abs().mean()
+    return 100 * loss
+
+
+def held_out_psnr(fusion: Fusion, net: nn.Module, rows: Sequence[Row]) -> dict[str, float]:
+    """PSNR of chroma on whole frames, mean over frames: of the fusion, and of each proposal beside it."""
+    device = next(net.parameters()).device
+    scores: dict[str, list[float]] = {"psnr": [], **{f"psnr_{name}": [] for name in fusion.colours}}
+    for row in rows:
+        planes = {n: p.to(device) for n, p in planes_of(row).items()}
+        guesses = {"psnr": fusion.apply(net, planes)[0], **{f"psnr_{name}": planes[name][:, 1:] for name in fusion.colours}}
+        for name, guess in guesses.items():
+            scores[name].append(float(-10 * torch.log10((guess - planes["chroma"]).square().mean() + 1e-7)))
+    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def train_fusion(
-    clips: Sequence[Clip],
-    local: KernelNet,
-    folder: Path,
-    schedule: Schedule,
-    *,
-    size: int = 96,
-    frames: int = 50,
-    passes: int = 2,
-    rollouts: int = 0,
-) -> tuple[FusionNet, dict[str, float]]:
-    """Train F_f with F_w frozen.
+    datasets: Sequence[Intermediates], method: str, folder: Path, schedule: Schedule, *, size: int = 128, start: nn.Module | None = None
+) -> tuple[nn.Module, dict[str, float]]:
+    """Train the fusion of ``method`` ("dvcp" or "paper"), everything before it frozen.
 
     Args:
+        datasets: read as one; all rows are equally likely.
         size: crop on the working grid.
-        frames: longest roll-out.
-        passes: 1 = I^w rolled out alone; 2 = then again with F_f in the loop, half the schedule each.
-        rollouts: shots rolled out in each pass, drawn at random (0 = every clip once); a quarter as many are held out.
+        start: network to go on from, as after a first pass.
 
     Returns:
         The network and the last held-out measurement.
     """
-    chosen, held = hold_out(clips)
-    if not held:
-        chosen = held = list(clips)
-    matcher = DeepPropagation(Settings(branches="global", device="cpu"))
+    fusion = FUSIONS[method]
+    chosen, kept = hold_out(sorted({video for data in datasets for video in data.videos}))
+    parts = [data.only(set(chosen)) for data in datasets]
+    ends = np.cumsum([len(part) for part in parts])
+    held = [row for data in datasets for row in _spread(data.only(set(kept)), HELD_FRAMES // len(datasets))]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(schedule.seed)
-    net = FusionNet()
-    measured: dict[str, float] = {}
-    for turn in range(passes):
-        rng = np.random.default_rng((schedule.seed, turn))
-        fusion = net.eval() if turn else None
-        picks = rng.permutation(len(chosen))[: rollouts or None]
-        rolls = [roll_out(chosen[k], matcher, local, fusion, frames, rng) for k in picks]
-        held_rolls = [roll_out(c, matcher, local, fusion, frames, rng) for c in held[: max(1, len(rolls) // 4)]]
-        log.info("F_f pass %d: %d roll-outs, %d held out", turn + 1, len(rolls), len(held_rolls))
-        optimiser = torch.optim.Adam(net.parameters(), lr=schedule.lr)
+    net = (start or fusion.make()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.Adam(net.parameters(), lr=schedule.lr)
 
-        def loss_of(rng: np.random.Generator, rolls: list[Rollout] = rolls) -> Tensor:
-            batch = torch.stack([_draw(rolls, size, rng) for _ in range(schedule.batch)])
-            return (_apply(net, batch) - batch[:, 7:]).abs().mean() * 100
+    def draw(rng: np.random.Generator, count: int) -> Batch:
+        crops = []
+        for index in rng.integers(ends[-1], size=count):
+            k = int(np.searchsorted(ends, index, side="right"))
+            crops.append(draw_crop(parts[k][int(index - ends[k]) + len(parts[k])], size, rng))
+        return {name: torch.cat([crop[name] for crop in crops]) for name in crops[0]}
 
-        def measure(held_rolls: list[Rollout] = held_rolls) -> dict[str, float]:
-            return held_out_chroma(net, held_rolls)
+    def loss(net: nn.Module, batch: Any) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            return loss_of(fusion, net, {name: plane.to(device) for name, plane in batch.items()})
 
-        share = replace(schedule, steps=schedule.steps // passes, minutes=schedule.minutes / passes)
-        measured = train(net.train(), optimiser, share, folder / f"pass{turn + 1}", loss_of, measure)
+    log.info("fusion of %s: %d rows of %d films, %d frames held out, %s", method, ends[-1], len(chosen), len(held), device)
+    measured = train(
+        net, optimiser, schedule, folder, draw=draw, loss_of=loss, held_out=lambda: held_out_psnr(fusion, net, held)
+    )  # fmt: skip
     return net.eval(), measured
+
+
+def _spread(data: Intermediates, count: int) -> list[Row]:
+    """Rows spread evenly over a dataset."""
+    return [data[int(k)] for k in np.linspace(0, len(data) - 1, min(count, len(data))).round()]

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dvcp.nets.sepconv import KernelNet
+from dvcp.ops.codes import from_codes
 from dvcp.ops.sepwarp import sepwarp, sepwarp_train
 from dvcp.training.clips import Clip, hold_out
 from dvcp.training.loop import Schedule, train
@@ -24,10 +25,10 @@ GAPS = (0.5, 0.25, 0.15, 0.1)
 CHROMA_WEIGHT = 3.0
 
 
-def augment_gray(gray: Tensor, rng: np.random.Generator) -> Tensor:
-    """Exposure, gamma and grain on the networks' gray input only, ``[2, h, w]`` in [0, 1]: films flicker, colours do not follow."""
-    gamma = float(np.exp(rng.uniform(-0.35, 0.35)))
-    gain = rng.uniform(0.8, 1.15) * np.exp(rng.normal(0, 0.02, 2))
+def augment_gray(gray: Tensor, rng: np.random.Generator, strength: float = 1.0) -> Tensor:
+    """Exposure, gamma and grain on the networks' gray input only, ``[N, h, w]`` in [0, 1]: films flicker, colours do not follow."""
+    gamma = float(np.exp(strength * rng.uniform(-0.35, 0.35)))
+    gain = np.exp(strength * rng.uniform(-0.22, 0.14)) * np.exp(rng.normal(0, 0.02, len(gray)))
     out = gray.clamp(0, 1) ** gamma * torch.from_numpy(gain.astype(np.float32))[:, None, None]
     if rng.random() < 0.5:
         seed = int(rng.integers(2**31))
@@ -44,8 +45,7 @@ def draw_pair(clip: Clip, size: int, rng: np.random.Generator, gap: int | None =
     field = min(round(size / rng.uniform(0.5, 1.0)), height, width)
     y, x = int(rng.integers(height - field + 1)), int(rng.integers(width - field + 1))
     crop: NDArray[np.uint8] = np.stack([clip.planes[k, :, y : y + field, x : x + field] for k in order])
-    pair = torch.from_numpy(crop).float() / 255
-    pair[:, 1:] -= 128 / 255
+    pair = from_codes(torch.from_numpy(crop))
     if field != size:
         pair = F.interpolate(pair, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     if rng.random() < 0.5:
@@ -85,23 +85,24 @@ def train_local(
         The network and what the last held-out measurement said.
     """
     chosen, held = hold_out(clips)
-    if not held:
-        chosen = held = list(clips)
     weights = np.array([len(c) for c in chosen], float)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(schedule.seed)
     net = KernelNet(taps, norm=True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adamax(net.parameters(), lr=schedule.lr, betas=(0.9, 0.999))
 
-    def loss_of(rng: np.random.Generator) -> Tensor:
-        picks = rng.choice(len(chosen), schedule.batch, p=weights / weights.sum())
-        batch = torch.stack([draw_pair(chosen[k], size, rng) for k in picks])
-        gray = torch.stack([augment_gray(pair[:, 0], rng) for pair in batch]).to(device)
-        batch = batch.to(device)
+    def draw(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+        pairs = torch.stack([draw_pair(chosen[k], size, rng) for k in rng.choice(len(chosen), count, p=weights / weights.sum())])
+        return pairs, torch.stack([augment_gray(pair[:, 0], rng) for pair in pairs])
+
+    def loss_of(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        pairs, gray = (t.to(device) for t in batch)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             vertical, horizontal = net(gray[:, :1], gray[:, 1:])
-        return _loss(sepwarp_train(batch[:, 0], vertical, horizontal), batch[:, 1])
+        return _loss(sepwarp_train(pairs[:, 0], vertical, horizontal), pairs[:, 1])
 
     log.info("F_w: %d clips, %d held out, %s", len(chosen), len(held), device)
-    measured = train(net, optimiser, schedule, folder, loss_of, lambda: held_out_psnr(net, held))
+    measured = train(
+        net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held)
+    )
     return net.fold(), measured

@@ -1,4 +1,7 @@
-"""The training loop: schedule, checkpoints that resume, a CSV and a picture of the curves. It knows nothing of what is learned."""
+"""The training loop: schedule, checkpoints that resume, a CSV and a picture of the curves. It knows nothing of what is learned.
+
+Inside a torch.distributed group (see :mod:`.spread`) every process takes its share of each batch, and the first one writes.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
 from dvcp.errors import WeightsError
 
@@ -27,10 +33,11 @@ class Schedule:
     Attributes:
         steps: optimiser steps at most.
         minutes: wall-clock minutes at most over all resumes (0 = no limit); the learning rate follows whichever runs out first.
-        batch: samples a step.
+        batch: samples a step, over all devices together.
         lr: learning rate at the start; falls to 3 % of it along a half cosine.
         seed: of every random choice.
         report_every: steps between lines in the curve, held-out measurements and checkpoints.
+        loaders: processes that draw batches ahead of the network, for each device; 0 = drawn between steps.
     """
 
     steps: int
@@ -39,6 +46,7 @@ class Schedule:
     lr: float
     seed: int = 1
     report_every: int = 200
+    loaders: int = 0
 
     def rate(self, progress: float) -> float:
         """Learning rate at ``progress`` in [0, 1]."""
@@ -46,23 +54,48 @@ class Schedule:
         return self.lr * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
+Draw = Callable[[np.random.Generator, int], Any]
+
+
+class _Draws(Dataset[Any]):
+    """Batch number k, whenever and in whichever process it is asked for."""
+
+    def __init__(self, draw: Draw, schedule: Schedule) -> None:
+        self._draw, self._seed = draw, schedule.seed
+        self._rank, world = place()
+        self._count = max(1, schedule.batch // world)
+
+    def __getitem__(self, step: int) -> Any:
+        # The generator is a function of the step, so a resumed run draws what an undisturbed one would have drawn.
+        return self._draw(np.random.default_rng((self._seed, step, self._rank)), self._count)
+
+
+def place() -> tuple[int, int]:
+    """(number of this process, number of processes) that train together."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
 def train(
     net: nn.Module,
     optimiser: torch.optim.Optimizer,
     schedule: Schedule,
     folder: Path,
-    loss_of: Callable[[np.random.Generator], Tensor],
+    *,
+    draw: Draw,
+    loss_of: Callable[[nn.Module, Any], Tensor],
     held_out: Callable[[], dict[str, float]],
 ) -> dict[str, float]:
     """Run until the schedule ends, resuming from ``folder/checkpoint.pt`` when it is there.
 
     Args:
-        loss_of: draws a batch with the given generator and returns its loss.
+        draw: a batch of so many samples, drawn with the given generator.
+        loss_of: loss of the network (perhaps wrapped for several devices) on a batch.
         held_out: measures the network on data not trained on; every value goes into the curve.
 
     Returns:
         The last held-out measurement, with ``steps`` and ``minutes``.
     """
+    rank, world = place()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
     step, spent = 0, 0.0
@@ -73,30 +106,37 @@ def train(
 
     def progress() -> float:
         clock = (time.monotonic() - began) / 60 / schedule.minutes if schedule.minutes else 0.0
-        return max(step / schedule.steps, clock)
+        mark = torch.tensor(max(step / schedule.steps, clock), device=next(net.parameters()).device)
+        if world > 1:
+            # One clock for all: processes that disagreed on the last step would wait for each other for ever.
+            distributed.broadcast(mark, 0)
+        return float(mark)
 
-    done = progress() >= 1
-    while not done:
-        # The generator is a function of the step, so a resumed run draws what an undisturbed one would have drawn.
-        rng = np.random.default_rng((schedule.seed, step))
+    now, wrapped = progress(), DistributedDataParallel(net) if world > 1 else net
+    steps = range(step, schedule.steps) if now < 1 else ()
+    for batch in DataLoader(_Draws(draw, schedule), batch_size=None, sampler=steps, num_workers=schedule.loaders if steps else 0):
         for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(progress())
+            group["lr"] = schedule.rate(now)
         optimiser.zero_grad(set_to_none=True)
-        loss = loss_of(rng)
+        loss = loss_of(wrapped, batch)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         losses.append(float(loss.detach()))
         step += 1
-        done = progress() >= 1
-        if done or step % schedule.report_every == 0:
-            measured = _measure(net, held_out)
-            row = {"step": step, "minutes": (time.monotonic() - began) / 60, "loss": float(np.mean(losses)), **measured}
+        now = progress()
+        if now >= 1 or step % schedule.report_every == 0:
+            if rank == 0:
+                measured = _measure(net, held_out)
+                row = {"step": step, "minutes": (time.monotonic() - began) / 60, "loss": float(np.mean(losses)), **measured}
+                _append(folder / "curve.csv", row)
+                _save(checkpoint, net, optimiser, schedule, step, time.monotonic() - began)
+                log.info("  ".join(f"{k} {v:.5g}" for k, v in row.items()))
             losses = []
-            _append(folder / "curve.csv", row)
-            _save(checkpoint, net, optimiser, schedule, step, time.monotonic() - began)
-            log.info("  ".join(f"{k} {v:.5g}" for k, v in row.items()))
-    plot_curve(folder / "curve.csv", folder / "curve.png")
+        if now >= 1:
+            break
+    if rank == 0:
+        plot_curve(folder / "curve.csv", folder / "curve.png")
     # A run resumed after its end has measured nothing yet.
     return {"steps": float(step), "minutes": (time.monotonic() - began) / 60, **(measured or _measure(net, held_out))}
 

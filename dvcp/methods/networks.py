@@ -1,0 +1,78 @@
+"""What the methods made of trained networks have in common: devices, loading at first use, the working grid, the digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dvcp.colour import ColourSpec
+from dvcp.methods.base import Chroma, Evidence, Window, WindowSpec
+from dvcp.methods.grid import WorkingGrid
+from dvcp.nets.features import Backbone, load_backbone
+from dvcp.nets.weights import weights_digest
+from dvcp.ops.precision import fast_dtype
+
+
+class NetworkSettings(Protocol):
+    """What every such method is told; its own settings, a frozen dataclass, have more."""
+
+    @property
+    def branches(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def backbone(self) -> str: ...
+    @property
+    def working_height(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+
+
+class Networks:
+    """Base of a method. Networks are loaded when first used: a matcher never holds what only propagation needs, and the reverse."""
+
+    window = WindowSpec(8)
+    #: raised with every change of the code that changes the picture
+    revision: ClassVar[int]
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._settings = settings
+        self.name: str = settings.branches
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(choice if settings.device == "auto" else settings.device)
+        self.dtype = fast_dtype(self.device)
+        self._loaded: dict[str, Any] = {}
+
+    def digest(self) -> str:
+        """sha256 (hex) of settings, weights and whatever else decides the picture."""
+        parts: dict[str, Any] = asdict(self._settings)  # type: ignore[call-overload]  # the protocol's readers are all dataclasses
+        parts |= {"device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": self.revision}
+        # What the weights are, never where they lie.
+        parts |= {"weights": weights_digest(self._settings.weights), "backbone_weights": self._backbone.weights_digest}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _backbone(self) -> Backbone:
+        if "backbone" not in self._loaded:
+            self._loaded["backbone"] = load_backbone(self._settings.backbone).to(self.device)
+        return self._loaded["backbone"]  # type: ignore[no-any-return]
+
+    def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
+        return WorkingGrid.of(shape[-2], shape[-1], colour, self._settings.working_height)
+
+    def _matched(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
+        """Evidence as the networks take it: I^s ``[T, 3, ...]`` and how sure it is, ``[T, 1, ...]`` in [0, 1]."""
+        assert evidence.planes is not None and evidence.confidence is not None, "this branch cannot do without a match"
+        # np.array: evidence may lie in shared memory, which cannot be written, and from_numpy() warns of that
+        matched = torch.from_numpy(np.array(evidence.planes)).to(self.device).float()
+        return matched, torch.from_numpy(np.array(evidence.confidence)).to(self.device).float()[:, None] / 255
+
+    def _chroma(self, chroma: Tensor, sure: Tensor, luma: Tensor, window: Window, grid: WorkingGrid) -> Chroma:
+        planes = grid.restore(chroma, luma, window.luma)
+        return Chroma(planes.float().cpu().numpy(), grid.restore_confidence(sure).cpu().numpy())

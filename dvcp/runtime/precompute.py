@@ -1,0 +1,211 @@
+"""Training intermediates at scale: the streaming runtime rolls colour out along whole shots, and every frame's proposals are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from dvcp.errors import ConfigError, DvcpError, MediaError, StoreError
+from dvcp.media.probe import VideoInfo, probe
+from dvcp.media.source import content_digest, stem
+from dvcp.methods import create
+from dvcp.runtime import driver
+from dvcp.runtime.actors import Lane, Progress, Work
+from dvcp.runtime.cluster import PoolSettings, connected, lanes
+from dvcp.runtime.job import windows_ahead
+from dvcp.runtime.plan import Planner, ReferenceSource, Segment
+from dvcp.runtime.record import Recorder
+from dvcp.shots.detect import detect_shots
+from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots
+from dvcp.store import files
+from dvcp.store.intermediates import SCHEMA_VERSION, Shard, write_manifest
+from dvcp.store.ledger import Ledger, SegmentRecord
+
+log = logging.getLogger(__name__)
+Report = Callable[[Segment, Progress | SegmentRecord | None], None]
+
+
+@dataclass(frozen=True)
+class PrecomputeSettings:
+    """What to compute.
+
+    Attributes:
+        out: URL of the dataset. Run again with the same settings to go on, or to add films.
+        method: "dvcp", or "paper" for Deep Video Color Propagation's own networks.
+        options: of the method, e.g. ``{"feedback": "local", "working_height": 240}``.
+        rollout: a longer shot counts as several of this many frames or fewer, each with its own reference, so no frame is further from it.
+        seed: of the choice of references, one frame a shot, any frame.
+        pools: actors.
+        segment_frames: most frames of a shard; at most so many are computed again after a crash.
+        memory_mb: bound on decoded pictures waiting to be propagated, for each propagator.
+    """
+
+    out: str
+    method: str = "dvcp"
+    options: dict[str, Any] = field(default_factory=dict)
+    rollout: int = 100
+    seed: int = 1
+    pools: PoolSettings = field(default_factory=PoolSettings)
+    segment_frames: int = 120
+    memory_mb: int = 512
+
+    def __post_init__(self) -> None:
+        if self.method not in ("dvcp", "paper"):
+            raise ConfigError(f"method {self.method} has no fusion to train", hint="dvcp or paper")
+        if self.rollout < 2:
+            raise ConfigError(f"a roll-out of {self.rollout} frames reaches nothing", hint="--rollout 2 or more")
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A film ready to be computed."""
+
+    info: VideoInfo
+    digest: str
+    plan: tuple[Segment, ...]
+    window: int
+
+
+def open_dataset(settings: PrecomputeSettings) -> dict[str, Any]:
+    """Say in ``dataset.json`` what the dataset is made with, or check that it is made with the same.
+
+    Raises:
+        StoreError: it was begun with other settings, or cannot be written.
+        WeightsError: the method's weights cannot be loaded.
+    """
+    method = create(settings.method, **settings.options)
+    made = {
+        "schema": SCHEMA_VERSION, "method": settings.method, "options": settings.options, "method_digest": method.digest(),
+        "rollout": settings.rollout, "seed": settings.seed, "window": method.window.frames,
+    }  # fmt: skip
+    url = files.join(files.absolute(settings.out), "dataset.json")
+    body = json.dumps(made, indent=1).encode()
+    if not files.put_bytes(body, url, exclusive=True):
+        found = json.loads(files.get_bytes(url) or b"{}")
+        other = [name for name in made if found.get(name) != made[name]]
+        if other:
+            what = ", ".join(f"{name} {found.get(name)}" for name in other)
+            raise StoreError(f"was begun with {what}", file=settings.out, hint="choose another --out or remove it")
+    return made
+
+
+def prepare(settings: PrecomputeSettings, source: str, made: dict[str, Any]) -> Film:
+    """Probe a film, find its shots and choose their references.
+
+    Raises:
+        MediaError: it cannot be read, or has no colour to learn from.
+    """
+    info = probe(source)
+    if info.gray:
+        raise MediaError("has no colour to learn from", file=source, hint="precompute colour films")
+    digest = content_digest(source)
+    kept = files.join(files.absolute(settings.out), "shots", f"{digest[:16]}.json")
+    if files.exists(kept):
+        shots = read_shots(kept, len(info.frames), info.average_rate, source)
+    else:
+        shots = detect_shots(info)
+        write_shots(shots, kept)
+    pieces = _pieces(shots, settings.rollout)
+    references = {}
+    for piece in pieces.shots:
+        seed = hashlib.sha256(f"{settings.seed}:{digest}:{piece.span.first}".encode()).digest()
+        frame = piece.span.first + int(np.random.default_rng(list(seed)).integers(len(piece.span)))
+        references[piece.number] = (ReferenceSource(info.url, digest, frame),)
+    profile = f"intermediates-{SCHEMA_VERSION}"
+    planner = Planner(info, digest, made["method_digest"], made["window"], profile, settings.segment_frames)
+    # A segment that only holds its own reference has nothing to learn from.
+    return Film(info, digest, tuple(s for s in planner.plan(pieces, references) if s.legs), planner.window)
+
+
+def _pieces(shots: ShotList, rollout: int) -> ShotList:
+    """Shots of at most ``rollout`` frames each, of nearly equal length within a shot; every piece has two frames or more where it can."""
+    cuts = []
+    for shot in shots.shots:
+        count = -(-len(shot.span) // rollout)
+        cuts += [shot.span.first + len(shot.span) * k // count for k in range(count)]
+    return from_cuts(shots.source, shots.rate, shots.frames, cuts[1:])
+
+
+def compute(settings: PrecomputeSettings, film: Film, free: Sequence[Lane], report: Report) -> list[SegmentRecord]:
+    """Compute what the dataset lacks of one film.
+
+    Raises:
+        DvcpError: what could not be mended; finished shards stay.
+    """
+    todo = driver.missing(film.plan, Ledger(settings.out))
+    ahead = windows_ahead(film.info, film.window, settings.memory_mb)
+    work = Work(film.info, settings.method, tuple(sorted(settings.options.items())), files.absolute(settings.out), ahead)
+    return driver.run(todo, work, free, report) if todo else []
+
+
+def finish(settings: PrecomputeSettings, made: dict[str, Any], films: Sequence[Film]) -> list[Shard]:
+    """Write the manifest: the shards of ``films`` and of every film it already listed."""
+    url = files.absolute(settings.out)
+    old = json.loads(files.get_bytes(files.join(url, "manifest.json")) or b"{}").get("shards", [])
+    names = {s["source"]: s["video"] for s in old} | {f.digest: stem(f.info.url) for f in films}
+    records = [r for r in Ledger(url).records() if r.identity.source in names and r.identity.method == made["method_digest"]]
+    shards = [
+        Shard(r.file, r.frames, r.bytes, r.sha256, names[r.identity.source], r.identity.source, r.span.first, r.span.stop) for r in records
+    ]
+    shards.sort(key=lambda s: (s.video, s.source, s.first))
+    write_manifest(url, made, shards)
+    for film in films:
+        Ledger(url).remove_states({state for segment in film.plan for state in segment.gives})
+    return shards
+
+
+def precompute(
+    settings: PrecomputeSettings, sources: Sequence[str], report: Callable[[str, int, int], None]
+) -> tuple[list[Shard], list[str]]:
+    """Compute a dataset from films; what goes wrong with one film stays with it.
+
+    Args:
+        report: called with a film's name, the frames finished since the last call and, at its first call for a film, the frames to do.
+
+    Returns:
+        All shards of the dataset and one line for each film that failed.
+
+    Raises:
+        DvcpError: of the dataset itself: other settings, weights, storage, cluster.
+    """
+    made, failed, films = open_dataset(settings), [], []
+    with connected(settings.pools), lanes(settings.pools, Recorder) as free:
+        # Many short films keep more lanes busy than the segments of one can.
+        groups = list(_shared_out(free, min(len(free), len(sources))))
+        idle: SimpleQueue[Sequence[Lane]] = SimpleQueue()
+        for group in groups:
+            idle.put(group)
+
+        def one(source: str) -> Film | str:
+            group, name = idle.get(), stem(source)
+            try:
+                film = prepare(settings, source, made)
+                todo = driver.missing(film.plan, Ledger(settings.out))
+                report(name, 0, sum(len(s.span) for s in todo))
+                compute(settings, film, group, lambda _, item: report(name, item.frames, 0) if isinstance(item, Progress) else None)
+                return film
+            except DvcpError as error:
+                return str(error)
+            finally:
+                idle.put(group)
+
+        with ThreadPoolExecutor(len(groups)) as pool:
+            for done in pool.map(one, sources):
+                if isinstance(done, Film):
+                    films.append(done)
+                else:
+                    failed.append(done)
+    return finish(settings, made, films), failed
+
+
+def _shared_out(free: Sequence[Lane], parts: int) -> Iterator[Sequence[Lane]]:
+    for k in range(parts):
+        yield free[k::parts]

@@ -1,0 +1,66 @@
+"""The stages of training, each from its data to a weights file: what the command line, the Prefect flow and Ray Train all run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from dvcp.errors import StoreError
+from dvcp.nets.descriptor import DescriptorNet
+from dvcp.nets.weights import load_local, load_part, save_weights
+from dvcp.store.intermediates import Intermediates
+from dvcp.training.clips import load_clips, select_files
+from dvcp.training.descriptor import train_descriptor
+from dvcp.training.fusion import FUSIONS, train_fusion
+from dvcp.training.local import train_local
+from dvcp.training.loop import Schedule, place
+
+log = logging.getLogger(__name__)
+
+
+def local(data: str, out: Path, schedule: Schedule, licences: Sequence[str], size: int) -> Path:
+    """F_w from a folder of clips: ``out/local.safetensors``."""
+    clips = load_clips(select_files(data, licences=licences), out / "cache")
+    net, measured = train_local(clips, out, schedule, size=size)
+    return _save(out / "local.safetensors", {"local": net}, measured)
+
+
+def descriptor(data: str, out: Path, schedule: Schedule, licences: Sequence[str], frames: int, max_height: int) -> Path:
+    """Descriptors from a folder of clips: ``out/descriptor.safetensors``."""
+    files = select_files(data, licences=licences)
+    net, measured = train_descriptor(files, out, schedule, frames=frames, max_height=max_height)
+    return _save(out / "descriptor.safetensors", {"descriptor": net}, measured)
+
+
+def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: int, start: str | None) -> Path:
+    """The fusion from datasets: ``out/dvcp.safetensors`` or ``out/paper.safetensors``, complete.
+
+    Args:
+        base: weights that hold the other networks of the method.
+        start: weights whose fusion to go on from.
+
+    Raises:
+        StoreError: a dataset is unfinished, or they were made by different methods.
+    """
+    datasets = [Intermediates(url) for url in data]
+    methods = [d.made["method"] for d in datasets]
+    method = methods[0]
+    if set(methods) != {method}:
+        raise StoreError(f"these datasets are of different methods: {', '.join(methods)}", file=data[0], hint="give those of one")
+    before: dict[str, nn.Module] = (
+        {"local": load_local(base)} if method == "paper" else {"descriptor": load_part(base, "descriptor", DescriptorNet())}
+    )
+    kind = FUSIONS[method]
+    begun = load_part(start, kind.part, kind.make()) if start else None
+    net, measured = train_fusion(datasets, method, out, schedule, size=size, start=begun)
+    return _save(out / f"{method}.safetensors", {**before, kind.part: net}, measured)
+
+
+def _save(path: Path, parts: Mapping[str, nn.Module], measured: Mapping[str, float]) -> Path:
+    if place()[0] == 0:
+        digest = save_weights(path, parts, {k: f"{v:.4f}" for k, v in measured.items()})
+        log.info("%s sha256 %s", path, digest)
+    return path
