@@ -116,6 +116,13 @@ def references_export(
     _say(data, f"{len(done.written)} stills to paint -> {out}{kept}; shot list {done.list_url}", as_json)
 
 
+Weights = Annotated[str | None, typer.Option(help="Weights file or URL; default: what ships with the method.")]
+
+
+def _options(weights: str | None, **others: Any) -> dict[str, Any]:
+    return others | ({"weights": weights} if weights else {})
+
+
 @app.command()
 @guarded
 def colorize(
@@ -134,7 +141,7 @@ def colorize(
     propagators: Annotated[int, typer.Option(min=0, help="Propagators; 0 = one a GPU, or one for four cores.")] = 0,
     gpus_per_propagator: Annotated[float | None, typer.Option(help="GPUs each propagator holds; fractions allowed.")] = None,
     gpus_per_matcher: Annotated[float | None, typer.Option(help="GPUs each matcher holds; fractions allowed.")] = None,
-    weights: Annotated[str, typer.Option(help="Weights file or URL; 'default' is what ships.")] = "default",
+    weights: Weights = None,
     working_height: Annotated[int, typer.Option(min=64, help="Most lines the networks see; colour is brought back along edges.")] = 576,
     segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
     as_json: Json = False,
@@ -144,7 +151,7 @@ def colorize(
     from dvcp.runtime.job import JobSettings, deliver, prepare, propagate, verify_output
 
     pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
-    options = {"weights": weights, "working_height": working_height} if method in ("dvcp", "local", "global") else {}
+    options = _options(weights, working_height=working_height)
     job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, pools, segment_frames))
     for warning in job.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -198,15 +205,15 @@ def evaluate(
     out: Annotated[str, typer.Option(help="Folder for tables, curves and contact sheets.")],
     methods: Annotated[str, typer.Option(help="Names, comma separated.")] = ",".join(NAMES),
     frames: Annotated[int, typer.Option(min=1, help="Frames after the reference.")] = 50,
+    weights: Weights = None,
     as_json: Json = False,
 ) -> None:
     """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more. Run again to go on."""
     from dvcp.evaluation.run import EvaluationSettings
     from dvcp.evaluation.run import evaluate as measure
 
-    summary = measure(
-        EvaluationSettings(clips, tuple(m.strip() for m in methods.split(",") if m.strip()), frames, out), progress=not as_json
-    )
+    names = tuple(m.strip() for m in methods.split(",") if m.strip())
+    summary = measure(EvaluationSettings(clips, names, frames, out, _options(weights)), progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:
         raise typer.Exit(1)
@@ -296,11 +303,12 @@ def precompute(
     sources: Annotated[list[str], typer.Argument(metavar="SOURCES...", help="Colour films: paths, URLs, folders or globs.")],
     out: Annotated[str, typer.Option(help="URL of the dataset. Run again to go on after an interruption, or to add films.")],
     method: Annotated[str, typer.Option(help="dvcp | paper")] = "dvcp",
-    weights: Annotated[str | None, typer.Option(help="Weights file or URL; default: what ships with the method.")] = None,
+    weights: Weights = None,
     feedback: Annotated[str, typer.Option(help="What goes on into the next frame: fused colours, or local (before a fusion).")] = "fused",
     rollout: Annotated[int, typer.Option(min=2, help="Longest way from a reference, in frames; longer shots count as several.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the choice of references: one frame a shot, any frame.")] = 1,
     working_height: Annotated[int, typer.Option(min=64, help="Most lines the networks see.")] = 576,
+    segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a shard: what a crash costs at most.")] = 120,
     address: Annotated[str | None, typer.Option(help="Ray cluster, e.g. auto or ray://head:10001; default: this machine.")] = None,
     matchers: Annotated[int, typer.Option(min=0, help="Matcher actors; 0 = as many as propagators.")] = 0,
     propagators: Annotated[int, typer.Option(min=0, help="Propagators; 0 = one a GPU, or one for four cores.")] = 0,
@@ -312,8 +320,9 @@ def precompute(
     from dvcp.runtime.precompute import PrecomputeSettings
     from dvcp.runtime.precompute import precompute as compute
 
-    options: dict[str, Any] = {"feedback": feedback, "working_height": working_height} | ({"weights": weights} if weights else {})
-    settings = PrecomputeSettings(out, method, options, rollout, seed, PoolSettings(address, propagators, matchers))
+    options = _options(weights, working_height=working_height, feedback=feedback)
+    pools = PoolSettings(address, propagators, matchers)
+    settings = PrecomputeSettings(out, method, options, rollout, seed, pools, segment_frames)
     films = find_sources(sources)
     with films_bar(len(films)) as report:
         shards, failed = compute(settings, films, report)

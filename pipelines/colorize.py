@@ -7,13 +7,11 @@ recovered by running the same flow again: the ledger beside each output, not Pre
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from prefect import Task, flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -27,10 +25,9 @@ from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, veri
 from dvcp.runtime.picture import before_after
 from dvcp.runtime.references import Missing
 from dvcp.store.ledger import SegmentRecord
+from pipelines.steps import step
 
 log = logging.getLogger(__name__)
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -45,24 +42,6 @@ class Outcome:
     reused: int = 0
     warnings: tuple[str, ...] = ()
     error: str = ""
-
-
-# What a person can mend (a missing still, a full disk) does not mend itself in a minute; a store that hiccups does.
-def _worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
-    try:
-        state.result()
-    except DvcpError:
-        return False
-    except Exception:
-        return True
-    return False
-
-
-def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task that is never cached (the ledger is the truth) and tried again after faults that may pass."""
-    return task(
-        name=name, cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_retrying
-    )
 
 
 @step("probe")

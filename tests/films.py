@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from dvcp.colour import ColourSpec
 from dvcp.media.pixels import plane_view
 from dvcp.media.stills import frame_to_rgb, write_still
+from dvcp.nets.choice import ChoiceNet
+from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.sepconv import KernelNet
 from dvcp.nets.weights import save_weights
@@ -91,12 +93,33 @@ def make_film(
     return Film(gray, stills, cuts, number)
 
 
-def small_weights(path: Path, taps: int = 5) -> Path:
+def colour_film(path: Path, lengths: tuple[int, ...] = (14, 11), size: tuple[int, int] = SIZE, seed: int = 10) -> Path:
+    """A film in true colour, of ``lengths`` frames a shot."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1"})
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.color_range = 1
+        number = 0
+        for shot, length in enumerate(lengths):
+            for luma, chroma in zip(*scene(shot + seed, length, size=size), strict=True):
+                frame = av.VideoFrame(size[1], size[0], "yuv420p")
+                for index, plane in enumerate((luma, *chroma)):
+                    plane_view(frame, index, 8)[:] = plane
+                frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 24), 1
+                out.mux(stream.encode(frame))
+                number += 1
+        out.mux(stream.encode(None))
+    return path
+
+
+def small_weights(path: Path, taps: int = 5, seed: int = 3) -> Path:
     """Untrained weights with short kernels: the whole method, at a speed for tests."""
     import torch
 
-    torch.manual_seed(3)
-    save_weights(path, {"local": KernelNet(taps).fold(), "fusion": FusionNet().eval()}, {})
+    torch.manual_seed(seed)
+    parts = {"local": KernelNet(taps).fold(), "fusion": FusionNet(), "descriptor": DescriptorNet(), "choice": ChoiceNet()}
+    save_weights(path, parts, {})
     return path
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 #: raised whenever a metric or the way results are read changes, so that older items are measured again
-PROTOCOL = 1
+PROTOCOL = 2
 PER_FRAME = ("psnr_lab", "psnr_rgb", "delta_e2000", "l2_ab", "colourfulness", "colourfulness_truth")
 
 
@@ -26,6 +26,8 @@ class Item:
         width, height: of the picture.
         per_frame: a list for each name in PER_FRAME, element 0 for the first frame after the reference.
         cdc, cdc_truth: colour distribution consistency of the result and of the true film; None for a single frame.
+        warp_error, warp_error_soft: over visible pixels and softly masked, with the true film's own; None for a single frame.
+        ssim: structural similarity, mean over the first and every tenth frame; None where scikit-image is not installed.
         seconds: wall time of the colouring.
     """
 
@@ -39,6 +41,11 @@ class Item:
     per_frame: Mapping[str, list[float]]
     cdc: float | None
     cdc_truth: float | None
+    warp_error: float | None
+    warp_error_truth: float | None
+    warp_error_soft: float | None
+    warp_error_soft_truth: float | None
+    ssim: float | None
     seconds: float
 
     def __len__(self) -> int:
@@ -49,6 +56,14 @@ class Item:
         """Mean of a per-frame score over all frames, or the first ``first`` of them (or what a shorter clip has of those)."""
         values = self.per_frame[name][:first]
         return sum(values) / len(values)
+
+    @property
+    def drift(self) -> float:
+        """Slope of PSNR-Lab over distance from the reference, dB per 100 frames (least squares); 0 for a single frame."""
+        values = self.per_frame["psnr_lab"]
+        middle, mean = (len(values) - 1) / 2, self.mean("psnr_lab")
+        spread = sum((k - middle) ** 2 for k in range(len(values)))
+        return 100 * sum((k - middle) * (v - mean) for k, v in enumerate(values)) / spread if spread else 0.0
 
     def to_bytes(self) -> bytes:
         """JSON of all fields and the key."""

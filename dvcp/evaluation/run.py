@@ -6,22 +6,24 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
+from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit, unit_to_chroma
 from dvcp.errors import ConfigError, DvcpError, MediaError
 from dvcp.evaluation import metrics
 from dvcp.evaluation.item import PER_FRAME, Item, item_key, item_name
 from dvcp.evaluation.plots import plot, strip, strip_frames, strip_url
+from dvcp.evaluation.stability import Motion, motions, warp_errors
 from dvcp.evaluation.tables import CEILING, Summary, tables
 from dvcp.loop import colorize_frames
 from dvcp.media.probe import probe
@@ -45,12 +47,14 @@ class EvaluationSettings:
         methods: names, as :func:`dvcp.methods.create` takes them.
         frames: frames after the reference to measure, 1 or more; a shorter clip gives what it has.
         out: folder (path or URL) for results. Items found in it are not measured again.
+        options: of the methods made of networks, e.g. ``{"weights": "w.safetensors"}``.
     """
 
     clips: str
     methods: tuple[str, ...]
     frames: int = 50
     out: str = "evaluation"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -90,6 +94,12 @@ class Source:
         with FrameReader(info) as reader:
             return Film(*reader.planes(Span(0, min(self._frames + 1, len(info.frames)))), info.colour)
 
+    @cached_property
+    def motion(self) -> list[Motion]:
+        """Of every frame after the reference into the next, found in the film's luma once for all methods."""
+        luma = luma_to_unit(self.film.luma[1:], self.film.colour)
+        return motions((luma * 255).round().clip(0, 255).astype(np.uint8))
+
 
 def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
     """Measure every method on every clip, keep each result as soon as it is there, and write tables and plots.
@@ -106,7 +116,7 @@ def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
         StoreError: results cannot be written.
     """
     urls = find_clips(settings.clips)
-    methods = {name: create(name) for name in settings.methods}
+    methods = {name: create(name, **settings.options) for name in settings.methods}
     items: list[Item] = []
     failed: list[str] = []
     with _reporting(len(urls) * len(methods), progress) as report:
@@ -190,6 +200,10 @@ def measure(source: Source, name: str, method: Method, settings: EvaluationSetti
             shares_truth.append(share_truth)
     for k in strip_frames(count):
         rows.append([frame_to_rgb(film.luma[k], np.zeros_like(planes[k]), colour), *pictures(k)])
+    steady: tuple[float | None, float | None] = (None, None)
+    steady_truth = steady
+    if count > 1:
+        steady, steady_truth = (warp_errors((pictures(k)[which] for k in range(1, count + 1)), source.motion) for which in (0, 1))
     item = Item(
         clip=source.name,
         clip_digest=source.digest,
@@ -201,6 +215,11 @@ def measure(source: Source, name: str, method: Method, settings: EvaluationSetti
         per_frame=scores,
         cdc=metrics.cdc_of_histograms(shares) if count > 1 else None,
         cdc_truth=metrics.cdc_of_histograms(shares_truth) if count > 1 else None,
+        warp_error=steady[0],
+        warp_error_truth=steady_truth[0],
+        warp_error_soft=steady[1],
+        warp_error_soft_truth=steady_truth[1],
+        ssim=_ssim([pictures(k) for k in sorted({1, *range(10, count + 1, 10)})]),
         seconds=seconds,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -208,6 +227,20 @@ def measure(source: Source, name: str, method: Method, settings: EvaluationSetti
         write_still(picture, strip(rows))
         files.put_file(picture, strip_url(settings.out, item))
     return item
+
+
+def _ssim(pairs: list[tuple[metrics.Picture, metrics.Picture]]) -> float | None:
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError:
+        log.warning("no SSIM: scikit-image is not installed (pip install 'dvcp[eval]')")
+        return None
+    side = min(7, *pairs[0][0].shape[:2])
+    window = side if side % 2 else side - 1
+    if window < 3:
+        return None
+    measure: Callable[..., float] = structural_similarity
+    return float(np.mean([measure(a, b, channel_axis=2, win_size=window) for a, b in pairs]))
 
 
 def frame_scores(result: metrics.Picture, truth: metrics.Picture) -> dict[str, float]:

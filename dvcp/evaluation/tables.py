@@ -30,6 +30,8 @@ class Scores:
         l2_ab: distance in the a*b* plane.
         cdc, cdc_truth: colour distribution consistency; None where no clip has two frames.
         colourfulness, colourfulness_truth: Hasler and Suesstrunk.
+        warp_error and the rest: see :class:`dvcp.evaluation.item.Item`.
+        drift: slope of PSNR-Lab, dB per 100 frames.
     """
 
     psnr_lab: Mapping[int, float]
@@ -40,6 +42,12 @@ class Scores:
     cdc_truth: float | None
     colourfulness: float
     colourfulness_truth: float
+    warp_error: float | None
+    warp_error_truth: float | None
+    warp_error_soft: float | None
+    warp_error_soft_truth: float | None
+    ssim: float | None
+    drift: float
 
 
 @dataclass(frozen=True)
@@ -108,21 +116,24 @@ class Summary:
     @property
     def markdown(self) -> str:
         """A compact table, methods by N."""
-        head = ["method", *(f"PSNR-Lab@{n}" for n in self.horizons), "PSNR-RGB", "dE2000", "L2 ab", "CDC", "colourfulness"]
+        head = ["method", *(f"PSNR-Lab@{n}" for n in self.horizons), "dB/100 frames", "PSNR-RGB", "SSIM", "dE2000", "L2 ab"]
+        head += ["CDC", "warp error", "soft", "colourfulness"]
         means = self.means()
         rows = [
             [
                 method,
-                *(f"{v:.2f}" for v in (*s.psnr_lab.values(), s.psnr_rgb, s.delta_e2000, s.l2_ab)),
-                _cdc(s.cdc),
+                *(f"{v:.2f}" for v in (*s.psnr_lab.values(), s.drift, s.psnr_rgb)),
+                _known(s.ssim, 4),
+                *(f"{v:.2f}" for v in (s.delta_e2000, s.l2_ab)),
+                *(_known(v, 6) for v in (s.cdc, s.warp_error, s.warp_error_soft)),
                 f"{s.colourfulness:.2f}",
             ]
             for method, s in means.items()
         ]
         if means:
-            truth = next(iter(means.values()))
-            blank = ["-"] * (len(head) - 3)
-            rows.append(["*truth*", *blank, _cdc(truth.cdc_truth), f"{truth.colourfulness_truth:.2f}"])
+            t = next(iter(means.values()))
+            own = [_known(v, 6) for v in (t.cdc_truth, t.warp_error_truth, t.warp_error_soft_truth)] + [f"{t.colourfulness_truth:.2f}"]
+            rows.append(["*truth*", *["-"] * (len(head) - 1 - len(own)), *own])
         lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, rows), ""]
         sizes = sorted({f"{item.width}x{item.height}" for item in self.items})
         lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {REFERENCE_POLICY}, dataset {self.dataset[:16]}"]
@@ -167,6 +178,12 @@ def mean_scores(items: Sequence[Item], horizons: Iterable[int]) -> Scores:
         cdc_truth=_mean_known(item.cdc_truth for item in items),
         colourfulness=over_clips("colourfulness"),
         colourfulness_truth=over_clips("colourfulness_truth"),
+        warp_error=_mean_known(item.warp_error for item in items),
+        warp_error_truth=_mean_known(item.warp_error_truth for item in items),
+        warp_error_soft=_mean_known(item.warp_error_soft for item in items),
+        warp_error_soft_truth=_mean_known(item.warp_error_soft_truth for item in items),
+        ssim=_mean_known(item.ssim for item in items),
+        drift=sum(item.drift for item in items) / len(items),
     )
 
 
@@ -220,8 +237,8 @@ def _mean_known(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _cdc(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6f}"
+def _known(value: float | None, places: int) -> str:
+    return "-" if value is None else f"{value:.{places}f}"
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
@@ -178,18 +178,13 @@ def precompute(
     """
     made, failed, films = open_dataset(settings), [], []
     with connected(settings.pools), lanes(settings.pools, Recorder) as free:
-        # Many short films keep more lanes busy than the segments of one can.
-        groups = list(_shared_out(free, min(len(free), len(sources))))
-        idle: SimpleQueue[Sequence[Lane]] = SimpleQueue()
-        for group in groups:
-            idle.put(group)
+        idle = shared_out(free, len(sources))
 
         def one(source: str) -> Film | str:
             group, name = idle.get(), stem(source)
             try:
                 film = prepare(settings, source, made)
-                todo = driver.missing(film.plan, Ledger(settings.out))
-                report(name, 0, sum(len(s.span) for s in todo))
+                report(name, 0, sum(len(s.span) for s in driver.missing(film.plan, Ledger(settings.out))))
                 compute(settings, film, group, lambda _, item: report(name, item.frames, 0) if isinstance(item, Progress) else None)
                 return film
             except DvcpError as error:
@@ -197,7 +192,7 @@ def precompute(
             finally:
                 idle.put(group)
 
-        with ThreadPoolExecutor(len(groups)) as pool:
+        with ThreadPoolExecutor(idle.qsize()) as pool:
             for done in pool.map(one, sources):
                 if isinstance(done, Film):
                     films.append(done)
@@ -206,6 +201,10 @@ def precompute(
     return finish(settings, made, films), failed
 
 
-def _shared_out(free: Sequence[Lane], parts: int) -> Iterator[Sequence[Lane]]:
+def shared_out(free: Sequence[Lane], films: int) -> SimpleQueue[Sequence[Lane]]:
+    """Groups of lanes for films to take and put back: many short films keep more lanes busy than the segments of one can."""
+    idle: SimpleQueue[Sequence[Lane]] = SimpleQueue()
+    parts = max(1, min(len(free), films))
     for k in range(parts):
-        yield free[k::parts]
+        idle.put(free[k::parts])
+    return idle

@@ -11,7 +11,7 @@ from dvcp.colour import ColourSpec
 from dvcp.errors import ConfigError
 from dvcp.methods import NAMES, create
 from dvcp.methods.base import Method, Reference, Window
-from dvcp.methods.dvcp import DeepPropagation
+from dvcp.methods.dvcp import GuidedPropagation
 
 SPEC = ColourSpec("bt601", full_range=True)
 BASELINES = ["gray", "copy", "flow"]
@@ -97,7 +97,7 @@ def test_methods_are_made_by_name() -> None:
     for name in NAMES:
         assert create(name).name == name
     method = create("local", working_height=200, weights="w.safetensors")
-    assert isinstance(method, DeepPropagation) and method.settings.working_height == 200
+    assert isinstance(method, GuidedPropagation) and method.settings.working_height == 200
     with pytest.raises(ConfigError, match="no method 'paint'"):
         create("paint")
     with pytest.raises(ConfigError, match="brush"):

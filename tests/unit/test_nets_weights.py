@@ -11,7 +11,11 @@ from safetensors.torch import save_file
 from dvcp.errors import WeightsError
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.sepconv import KernelNet
-from dvcp.nets.weights import load_fusion, load_local, save_weights, weights_digest
+from dvcp.nets.weights import load_local, load_part, save_weights, weights_digest
+
+
+def load_fusion(url: str) -> FusionNet:
+    return load_part(url, "fusion", FusionNet())
 
 
 def test_networks_return_as_they_were_saved_in_half_precision(tmp_path: Path) -> None:

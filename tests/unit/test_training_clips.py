@@ -86,4 +86,4 @@ def test_every_ninth_clip_is_held_out() -> None:
     clips = [Clip(str(k), "", np.zeros((1, 3, 2, 2), np.uint8)) for k in range(20)]
     chosen, held = hold_out(clips)
     assert [c.name for c in held] == ["4", "13"] and len(chosen) == 18 and not set(map(id, chosen)) & set(map(id, held))
-    assert hold_out(clips[:4]) == (clips[:4], [])
+    assert hold_out(clips[:4]) == (clips[:4], clips[:4]), "too few to keep one back"

@@ -1,79 +1,108 @@
 from __future__ import annotations
 
 import csv
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dvcp.methods.dvcp import DeepPropagation, Settings
-from dvcp.nets.fusion import FusionNet
-from dvcp.nets.sepconv import KernelNet
-from dvcp.training.fusion import Rollout, held_out_chroma, roll_out, train_fusion
+from dvcp.nets.choice import ChoiceNet
+from dvcp.ops.codes import to_codes
+from dvcp.store import files
+from dvcp.store.intermediates import Intermediates, Row, RowWriter, Shard, write_manifest
+from dvcp.training.fusion import FUSIONS, draw_crop, held_out_psnr, loss_of, planes_of, train_fusion
 from dvcp.training.loop import Schedule
-from tests.unit.training_clips import drifting_clip
 
 
-@pytest.fixture(scope="module")
-def local() -> KernelNet:
-    torch.manual_seed(0)
-    return KernelNet(taps=5).eval()
+def row(seed: int, video: str = "a", *, right: str = "matched", size: tuple[int, int] = (20, 28)) -> Row:
+    """A frame of which one proposal is the truth and the others are off."""
+    rng = np.random.default_rng(seed)
+    height, width = size
+    truth = torch.from_numpy(rng.uniform(-0.3, 0.3, (2, 1, 1)).astype(np.float32)).expand(2, height, width)
+    gray = torch.from_numpy(rng.random((1, height, width)).astype(np.float32))
+    planes = {"gray": gray, "chroma": truth}
+    for name in ("warped", "anchored", "matched"):
+        off = 0.0 if name == right else 0.15
+        planes[name] = torch.cat([gray + off, truth + off])
+    planes["matched"] = planes["matched"][:, ::2, ::2]
+    for name, follows in (("trust", "warped"), ("seen", "anchored"), ("sure", "matched")):
+        planes[name] = torch.full_like(planes[follows][:1], float(follows == right))
+    return Row(video, "f", 1, seed, seed, Fraction(1, 25), 0, {name: to_codes(plane) for name, plane in planes.items()})
 
 
-@pytest.fixture(scope="module")
-def matcher() -> DeepPropagation:
-    return DeepPropagation(Settings(branches="global", device="cpu"))
+def dataset(tmp_path: Path, name: str, method: str, videos: int = 10) -> Intermediates:
+    url, shards = str(tmp_path / name), []
+    for k in range(videos):
+        local = tmp_path / "x.parquet"
+        with RowWriter(str(local)) as out:
+            for seed in range(3):
+                out.write(row(10 * k + seed, f"v{k}"))
+        target = f"segments/{k}.parquet"
+        files.put_file(local, files.join(url, target))
+        shards.append(Shard(target, 3, local.stat().st_size, "", f"v{k}", f"{k}", 0, 3))
+    write_manifest(url, {"method": method}, shards)
+    return Intermediates(url)
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_roll_out_follows_the_clip(local: KernelNet, matcher: DeepPropagation, fused: bool) -> None:
-    clip = drifting_clip(count=6, height=33, width=46)
-    fusion = FusionNet().eval() if fused else None
-    roll = roll_out(clip, matcher, local, fusion, 4, np.random.default_rng(0))
-    for planes in (roll.local, roll.matched, roll.truth):
-        assert planes.shape == (4, 3, 16, 23) and planes.dtype == np.float16 and np.isfinite(planes).all()
-    half = clip.planes[:, :, :32].astype(np.float32).reshape(6, 3, 16, 2, 23, 2).mean((3, 5)) / 255
-    half[:, 1:] -= 128 / 255
-    places = [int(np.abs(half - frame).mean((1, 2, 3)).argmin()) for frame in roll.truth.astype(np.float32)]
-    assert len(set(np.diff(places))) == 1 and abs(int(np.diff(places)[0])) == 1, "consecutive frames, forward or backward"
-    assert all(np.abs(half[p] - frame).max() < 1e-3 for p, frame in zip(places, roll.truth, strict=True))
+def test_planes_stand_on_one_grid() -> None:
+    planes = planes_of(row(0, size=(19, 27)))
+    assert {p.shape[-2:] for p in planes.values()} == {(19, 27)}
+    assert planes["gray"].shape == (1, 1, 19, 27) and planes["matched"].shape[1] == 3 and planes["chroma"].shape[1] == 2
+    assert float((planes["matched"][:, 1:] - planes["chroma"]).abs().max()) < 2 / 255
 
 
-def test_roll_outs_run_both_ways_and_drift(local: KernelNet, matcher: DeepPropagation) -> None:
-    clip = drifting_clip(count=6, height=32, width=32)
-    clip.planes[:, 0] = (np.arange(6, dtype=np.uint8) * 30 + 20)[:, None, None]
-    rising, errors = set(), []
-    for seed in range(6):
-        roll = roll_out(clip, matcher, local, None, 5, np.random.default_rng(seed))
-        rising.add(bool(roll.truth[-1, 0].mean() > roll.truth[0, 0].mean()))
-        errors.append(np.abs(roll.local[:, 1:].astype(float) - roll.truth[:, 1:]).mean((1, 2, 3)))
-    assert rising == {True, False}
-    drift = np.mean(errors, 0)
-    assert drift[-1] > drift[0], "errors of the local branch add up over a shot: this is what fusion must see"
+def test_all_planes_of_a_crop_show_one_place() -> None:
+    """Every plane is the same random picture, so wherever the crop falls and however it is turned they stay equal."""
+    noise = np.random.default_rng(0).integers(0, 256, (1, 40, 50)).astype(np.uint8)
+    planes = {"gray": noise, "trust": noise, "seen": noise, "warped": noise.repeat(3, 0), "chroma": noise.repeat(2, 0)}
+    told = Row("a", "f", 1, 0, 0, Fraction(1, 25), 0, planes)
+    turned = set()
+    for seed in range(20):
+        crop = draw_crop(told, 16, np.random.default_rng(seed))
+        assert all(p.shape[-2:] == (16, 16) for p in crop.values())
+        assert torch.equal(crop["trust"], crop["seen"]) and torch.equal(crop["trust"], crop["warped"][:, :1])
+        turned.add(float(crop["trust"][0, 0, 0, 0]))
+    assert len(turned) > 15, "crops differ"
+    small = draw_crop(told, 64, np.random.default_rng(0))
+    assert small["gray"].shape == (1, 1, 64, 64)
+    again = [draw_crop(told, 16, np.random.default_rng(3))["gray"] for _ in range(2)]
+    assert torch.equal(*again)
 
 
-def test_each_branch_is_measured_by_its_own_error() -> None:
-    truth = np.zeros((1, 3, 16, 16), np.float16)
-    local, matched = truth.copy(), truth.copy()
-    local[:, 1:], matched[:, 1:] = 0.125, 0.25
+@pytest.mark.parametrize("method", FUSIONS)
+def test_the_loss_is_least_where_the_answer_is_right(method: str) -> None:
+    fusion, batch = FUSIONS[method], planes_of(row(1))
+
+    class Answer(torch.nn.Module):
+        def __init__(self, off: float) -> None:
+            super().__init__()
+            self.off = off
+
+        def forward(self, *_: object) -> object:
+            chroma, error = batch["chroma"] + self.off, torch.full_like(batch["gray"], self.off)
+            return (chroma, error) if method == "dvcp" else chroma
+
+    losses = [float(loss_of(fusion, Answer(off), batch)) for off in (0.0, 0.01, 0.1)]
+    assert losses == sorted(losses) and losses[0] < 0.1 and losses[2] == pytest.approx(100 * 0.1 * 1.7, rel=0.01)
+
+
+def test_each_proposal_is_measured_by_its_own_error() -> None:
     with torch.inference_mode():
-        measured = held_out_chroma(FusionNet().eval(), [Rollout(local, matched, truth)])
-    assert measured["psnr_local"] == pytest.approx(-20 * np.log10(0.125), abs=1e-3)
-    assert measured["psnr_matched"] == pytest.approx(-20 * np.log10(0.25), abs=1e-3)
-    assert np.isfinite(measured["psnr_fused"])
+        measured = held_out_psnr(FUSIONS["dvcp"], ChoiceNet().eval(), [row(2), row(3)])
+    assert measured["psnr_matched"] > 45 and measured["psnr_warped"] == pytest.approx(-20 * np.log10(0.15), abs=0.3)
+    assert measured["psnr_anchored"] == pytest.approx(measured["psnr_warped"], abs=0.01)
+    assert measured["psnr_warped"] < measured["psnr"] < measured["psnr_matched"]
 
 
-@pytest.mark.slow
-def test_a_few_steps_lower_the_loss(tmp_path: Path, local: KernelNet) -> None:
-    clips = [drifting_clip(name, height=64, width=64, step=2, seed=seed) for seed, name in enumerate("ab")]
-    schedule = Schedule(60, 0, 4, 1e-3, report_every=10)
-    net, measured = train_fusion(clips, local, tmp_path, schedule, size=24, frames=4, passes=2)
-    losses = []
-    for turn in ("pass1", "pass2"):
-        with (tmp_path / turn / "curve.csv").open(newline="") as lines:
-            losses.append([float(row["loss"]) for row in csv.DictReader(lines)])
-    assert [len(rows) for rows in losses] == [3, 3]
-    assert losses[0][-1] < losses[0][0] * 0.8 and losses[1][-1] < losses[0][0] * 0.8
-    assert not net.training and measured["steps"] == 30
-    assert measured["psnr_fused"] > 10
+@pytest.mark.parametrize("method", FUSIONS)
+def test_a_few_steps_learn_whom_to_trust(tmp_path: Path, method: str) -> None:
+    data = [dataset(tmp_path, name, method) for name in ("one", "two")]
+    net, measured = train_fusion(data, method, tmp_path / "run", Schedule(40, 0, 4, 3e-3, report_every=20), size=16)
+    with (tmp_path / "run" / "curve.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert float(rows[-1]["loss"]) < 0.8 * float(rows[0]["loss"])
+    assert measured["psnr"] > measured["psnr_warped"] and not net.training
+    again, _ = train_fusion(data, method, tmp_path / "more", Schedule(1, 0, 4, 1e-6), size=16, start=net)
+    assert again is net, "a second pass goes on from the first"

@@ -24,14 +24,16 @@ class Regression:
         self.steps, self.stop_at = 0, stop_at
         self.drawn: list[float] = []
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
+    def draw(self, rng: np.random.Generator, count: int) -> Tensor:
+        return torch.from_numpy(rng.normal(size=(4 * count, 3)).astype(np.float32))
+
+    def loss(self, net: nn.Module, x: Tensor) -> Tensor:
         if self.steps == self.stop_at:
             raise KeyboardInterrupt
         self.steps += 1
-        self.drawn.append(float(rng.random()))
-        assert self.net.training
-        x = torch.from_numpy(rng.normal(size=(16, 3)).astype(np.float32))
-        return ((self.net(x)[:, 0] - x.sum(1)) ** 2).mean()
+        self.drawn.append(float(x[0, 0]))
+        assert net.training
+        return ((net(x)[:, 0] - x.sum(1)) ** 2).mean()
 
     def held_out(self) -> dict[str, float]:
         assert not self.net.training and torch.is_inference_mode_enabled()
@@ -39,7 +41,7 @@ class Regression:
         return {"error": float(((self.net(x)[:, 0] - x.sum(1)) ** 2).mean())}
 
     def run(self, folder: Path, schedule: Schedule = SCHEDULE) -> dict[str, float]:
-        return train(self.net, self.optimiser, schedule, folder, self.loss, self.held_out)
+        return train(self.net, self.optimiser, schedule, folder, draw=self.draw, loss_of=self.loss, held_out=self.held_out)
 
 
 def curve(folder: Path) -> list[dict[str, str]]:
