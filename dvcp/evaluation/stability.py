@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
@@ -59,13 +58,12 @@ def warp(picture: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
     """``picture`` ``[H, W]`` or ``[H, W, C]`` sampled where each pixel of the frame before lies in it, bilinear, edges repeated."""
     height, width = picture.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    remap: Any = cv2.remap  # its annotations do not say that it keeps the type
-    moved: NDArray[np.float32] = remap(picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved
+    moved = cv2.remap(picture, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
 
 
 def _unit(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return codes.astype(np.float32) / 255
+    return np.asarray(codes, np.float32) / np.float32(255)
 
 
 def _inside(flow: Flow) -> NDArray[np.bool_]:
