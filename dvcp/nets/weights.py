@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import as_file, files
@@ -96,6 +97,7 @@ def save_weights(path: Path, parts: Mapping[str, nn.Module], made: Mapping[str, 
     for prefix, net in parts.items():
         tensors |= {f"{prefix}.{k}": v.detach().to("cpu", torch.float16).contiguous() for k, v in net.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata=dict(made))
+    # One entry: safetensors writes several in an order that changes from run to run, and the file's digest with it.
+    save_file(tensors, path, metadata={"made": json.dumps(dict(made), sort_keys=True)})
     _read.cache_clear()
     return hashlib.sha256(path.read_bytes()).hexdigest()

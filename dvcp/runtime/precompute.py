@@ -184,7 +184,8 @@ def precompute(
             group, name = idle.get(), stem(source)
             try:
                 film = prepare(settings, source, made)
-                report(name, 0, sum(len(s.span) for s in driver.missing(film.plan, Ledger(settings.out))))
+                todo = driver.missing(film.plan, Ledger(settings.out))
+                report(name, 0, sum(len(window) for segment in todo for window in segment.legs[0].windows))
                 compute(settings, film, group, lambda _, item: report(name, item.frames, 0) if isinstance(item, Progress) else None)
                 return film
             except DvcpError as error:

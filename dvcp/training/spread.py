@@ -30,6 +30,8 @@ def spread(stage: str, options: Mapping[str, Any], devices: int = 1) -> Path:
         raise ConfigError("training on several devices needs Ray Train", hint="pip install 'dvcp[train]'") from error
     import torch
 
+    from dvcp.training.stages import WEIGHTS
+
     gpus = torch.cuda.device_count()
     if 0 < gpus < devices:
         raise ConfigError(f"{devices} devices asked for, {gpus} GPUs here", hint=f"--devices {gpus}")
@@ -41,16 +43,13 @@ def spread(stage: str, options: Mapping[str, Any], devices: int = 1) -> Path:
         _work, train_loop_config=config, scaling_config=ScalingConfig(num_workers=devices, use_gpu=gpus > 0),
         run_config=RunConfig(name="run", storage_path=str(out / "ray")),
     )  # fmt: skip
-    metrics = trainer.fit().metrics
-    assert metrics is not None
-    return Path(metrics["weights"])
+    trainer.fit()
+    return out / WEIGHTS
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each process runs."""
-    from ray import train
-
-    train.report({"weights": str(_run(config))})
+    """What each process runs; the weights are on disk."""
+    _run(config)
 
 
 def _run(config: dict[str, Any]) -> Path:

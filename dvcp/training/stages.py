@@ -19,24 +19,26 @@ from dvcp.training.local import train_local
 from dvcp.training.loop import Schedule, place
 
 log = logging.getLogger(__name__)
+#: name of the file every stage leaves in its folder
+WEIGHTS = "weights.safetensors"
 
 
 def local(data: str, out: Path, schedule: Schedule, licences: Sequence[str], size: int) -> Path:
-    """F_w from a folder of clips: ``out/local.safetensors``."""
+    """F_w from a folder of clips: `F_w"""
     clips = load_clips(select_files(data, licences=licences), out / "cache")
     net, measured = train_local(clips, out, schedule, size=size)
-    return _save(out / "local.safetensors", {"local": net}, measured)
+    return _save(out, {"local": net}, measured)
 
 
 def descriptor(data: str, out: Path, schedule: Schedule, licences: Sequence[str], frames: int, max_height: int) -> Path:
-    """Descriptors from a folder of clips: ``out/descriptor.safetensors``."""
+    """Descriptors from a folder of clips."""
     files = select_files(data, licences=licences)
     net, measured = train_descriptor(files, out, schedule, frames=frames, max_height=max_height)
-    return _save(out / "descriptor.safetensors", {"descriptor": net}, measured)
+    return _save(out, {"descriptor": net}, measured)
 
 
 def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: int, start: str | None) -> Path:
-    """The fusion from datasets: ``out/dvcp.safetensors`` or ``out/paper.safetensors``, complete.
+    """The fusion from datasets; the weights are complete.
 
     Args:
         base: weights that hold the other networks of the method.
@@ -56,10 +58,11 @@ def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: 
     kind = FUSIONS[method]
     begun = load_part(start, kind.part, kind.make()) if start else None
     net, measured = train_fusion(datasets, method, out, schedule, size=size, start=begun)
-    return _save(out / f"{method}.safetensors", {**before, kind.part: net}, measured)
+    return _save(out, {**before, kind.part: net}, measured)
 
 
-def _save(path: Path, parts: Mapping[str, nn.Module], measured: Mapping[str, float]) -> Path:
+def _save(out: Path, parts: Mapping[str, nn.Module], measured: Mapping[str, float]) -> Path:
+    path = out / WEIGHTS
     if place()[0] == 0:
         # Without the clock: a stage run again after its end writes the same bytes, which later stages know their data by.
         digest = save_weights(path, parts, {k: f"{v:.4f}" for k, v in measured.items() if k != "minutes"})

@@ -35,7 +35,7 @@ def curve(folder: Path) -> list[dict[str, str]]:
 def test_two_processes_train_one_network(tmp_path: Path, films: Path) -> None:
     options = {"data": str(films), "out": tmp_path / "run", "licences": [], "size": 32, "schedule": (4, 0, 4, 1e-3, 1, 2, 0)}
     path = spread("local", options, devices=2)
-    assert path == tmp_path / "run" / "local.safetensors"
+    assert path == tmp_path / "run" / "weights.safetensors"
     assert [row["step"] for row in curve(tmp_path / "run")] == ["2", "4"], "one process writes"
     checkpoint = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 4
@@ -55,7 +55,7 @@ def test_the_flow_goes_from_clips_to_measured_weights_and_resumes(tmp_path: Path
         return lines[0].removeprefix("RESULT ")
 
     weights = run()
-    assert weights == str(tmp_path / "out" / "fusion2" / "dvcp.safetensors")
+    assert weights == str(tmp_path / "out" / "fusion2" / "weights.safetensors")
     for turn, feedback in ((1, "local"), (2, "fused")):
         data = Intermediates(str(tmp_path / "out" / f"proposals{turn}"))
         assert data.videos == ["clip0", "clip1"] and data.made["options"]["feedback"] == feedback

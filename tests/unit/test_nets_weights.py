@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,14 @@ def test_networks_return_as_they_were_saved_in_half_precision(tmp_path: Path) ->
             assert found[name].dtype == torch.float32
             assert torch.equal(found[name], wanted.half().float()), name
     with safe_open(path, "pt") as file:
-        assert file.metadata() == {"data": "noise", "steps": "0"}
+        assert json.loads(file.metadata()["made"]) == {"data": "noise", "steps": "0"}
         assert {str(file.get_tensor(k).dtype) for k in file.keys()} == {"torch.float16"}  # noqa: SIM118 - not a dict
+
+
+def test_equal_networks_give_equal_files(tmp_path: Path) -> None:
+    made = {name: "x" for name in "abcdefgh"}
+    digests = {save_weights(tmp_path / str(k), {"fusion": FusionNet()._apply(torch.zeros_like)}, made) for k in range(8)}
+    assert len(digests) == 1
 
 
 def test_saving_again_is_seen_at_once(tmp_path: Path) -> None:
