@@ -62,8 +62,8 @@ class Evidence:
     """What matching found for one window: small, so that it travels.
 
     Attributes:
-        planes: float16 ``[T, 3, h, w]``, the matched picture I^s (Y', Cb, Cr) on the method's working grid, or None where a method matches
-            nothing. Its Y' beside the frame's own tells the fusion how far to trust its colour.
+        planes: float16 ``[T, C, h, w]``, the matched picture I^s (Y', Cb, Cr) and what else a method wants to know of it, on a grid of its
+            own; None where a method matches nothing. Its Y' beside the frame's own tells the fusion how far to trust its colour.
         confidence: uint8 ``[T, h, w]``, 255 = certain, or None.
     """
 

@@ -7,6 +7,7 @@ far away that is. Warped colour survives where the reference is hidden; the fusi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ class Carried:
         anchored: ``[3, h, w]``, the reference's Y', Cb, Cr at each pixel's place there.
         trust: ``[1, h, w]`` in [0, 1], how surely colour came all the way from the reference; falls at occlusions and stays fallen.
         seen: ``[1, h, w]`` in [0, 1], whether flow and counter-flow agree in this one step.
+        age: ``[1, h, w]`` in [0, 1], all of one value, how near the reference is: :func:`age_of` the frames gone by.
         place: ``[2, h, w]``, x and y in the reference.
     """
 
@@ -38,6 +40,7 @@ class Carried:
     anchored: Tensor
     trust: Tensor
     seen: Tensor
+    age: Tensor
     place: Tensor
 
 
@@ -51,6 +54,7 @@ class Track:
         place: ``[2, h, w]``.
         reference: ``[3, h, w]``.
         gray: uint8 ``[2h, 2w]``, Y' of the frame at twice the working grid, in 255ths.
+        steps: frames gone by since the reference.
     """
 
     picture: Tensor
@@ -58,13 +62,14 @@ class Track:
     place: Tensor
     reference: Tensor
     gray: NDArray[np.uint8]
+    steps: int
 
     @classmethod
-    def begin(cls, picture: Tensor, gray: NDArray[np.uint8], sure: float = 1.0) -> Track:
-        """At a painted frame (or one that stands in for it, with less trust)."""
+    def begin(cls, picture: Tensor, gray: NDArray[np.uint8], sure: float = 1.0, steps: int = 0) -> Track:
+        """At a painted frame (or one that stands in for it, with less trust, as if it were ``steps`` frames away)."""
         height, width = picture.shape[-2:]
         place = standing(height, width, picture.device)
-        return cls(picture, torch.full_like(picture[:1], sure), place, picture, gray)
+        return cls(picture, torch.full_like(picture[:1], sure), place, picture, gray, steps)
 
     def step(self, gray: NDArray[np.uint8]) -> Carried:
         """What is carried into the next frame, whose Y' is ``gray``, uint8 ``[2h, 2w]``."""
@@ -82,16 +87,17 @@ class Track:
         brought = (sample(self.reference[:1], place)[0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         drift = torch.from_numpy(dense_flow(small, brought)).permute(2, 0, 1).to(device)
         place = sample(place, here + drift)
-        return Carried(warped, sample(self.reference, place), trust, seen, place)
+        age = torch.full_like(trust, age_of(self.steps + 1))
+        return Carried(warped, sample(self.reference, place), trust, seen, age, place)
 
     def follow(self, carried: Carried, picture: Tensor, gray: NDArray[np.uint8]) -> Track:
         """The state after a frame that was finally coloured as ``picture``."""
-        return Track(picture, carried.trust, carried.place, self.reference, gray)
+        return Track(picture, carried.trust, carried.place, self.reference, gray, self.steps + 1)
 
     def state(self) -> State:
         """As arrays, to be stored between segments."""
         named = {"picture": self.picture, "trust": self.trust, "place": self.place, "reference": self.reference}
-        return {name: plane.float().cpu().numpy() for name, plane in named.items()} | {"gray": self.gray}
+        return {name: plane.float().cpu().numpy() for name, plane in named.items()} | {"gray": self.gray, "steps": np.array(self.steps)}
 
     @classmethod
     def of(cls, state: State, device: torch.device) -> Track:
@@ -99,7 +105,12 @@ class Track:
         picture, trust, place, reference = (
             torch.from_numpy(np.array(state[name])).to(device) for name in ("picture", "trust", "place", "reference")
         )
-        return cls(picture, trust, place, reference, np.array(state["gray"]))
+        return cls(picture, trust, place, reference, np.array(state["gray"]), int(state["steps"]))
+
+
+def age_of(distance: int) -> float:
+    """1 at the reference, 1/e twenty frames away."""
+    return math.exp(-distance / 20)
 
 
 def _half(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:

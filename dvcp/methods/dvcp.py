@@ -35,6 +35,10 @@ _TURN = 40.0
 _DOUBT = 0.04
 #: trust in colours that were only matched
 _MATCHED = 0.5
+#: frames a reference from elsewhere counts as being away
+_FAR = 100
+#: names of the match's cues among the proposals
+CUES = ("sure", "alike", "alike_near", "spread")
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,10 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class _Matched:
-    """Evidence on the working grid: I^s ``[T, 3, h, w]`` and its sureness ``[T, 1, h, w]``."""
+    """Evidence on the working grid: I^s ``[T, 3, h, w]`` and its cues ``[T, 4, h, w]``, sureness first."""
 
     planes: Tensor
-    sure: Tensor
+    cues: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +115,19 @@ class GuidedPropagation(Networks):
 
     @torch.inference_mode()
     def match(self, window: Window, anchor: Keys | None) -> Evidence:
-        """I^s at half the working grid and how sure it is, frame by frame (one at a time, so that memory does not grow with the window)."""
+        """I^s at half the working grid, the cues of the match behind its three planes.
+
+        Frame by frame, so that memory does not grow with the window.
+        """
         if anchor is None:
             return Evidence()
         grid = self._grid(window.luma.shape, window.colour)
         reference, sharpness = anchor.to(self.device), self._net("descriptor").sharpness.exp()
         planes, confidence = [], []
         for frame in window.luma:
-            found, sure = soft_match(self._keys(grid.luma(frame[None], self.device)[1]), reference, sharpness)
-            planes.append(found.to(torch.float16))
-            confidence.append((sure[0] * 255).round().to(torch.uint8))
+            found = soft_match(self._keys(grid.luma(frame[None], self.device)[1]), reference, sharpness)
+            planes.append(torch.cat([found.colours, found.cues[1:]]).to(torch.float16))
+            confidence.append((found.cues[0] * 255).round().to(torch.uint8))
         return Evidence(torch.stack(planes).cpu().numpy(), torch.stack(confidence).cpu().numpy())
 
     def start(self, reference: Reference, colour: ColourSpec) -> State | None:
@@ -138,21 +145,22 @@ class GuidedPropagation(Networks):
         matched = self._enlarged(evidence, grid)
         if self.settings.branches == "global":
             assert matched is not None
-            return {}, self._chroma(matched.planes[:, 1:], matched.sure, luma, window, grid)
+            return {}, self._chroma(matched.planes[:, 1:], matched.cues[:, :1], luma, window, grid)
         steps = list(self._steps(state, luma, _gray(padded, grid), matched, fused=self.settings.branches == "dvcp"))
         chroma, sure = torch.cat([s.chroma for s in steps]), torch.cat([s.confidence for s in steps])
         return steps[-1].track.state(), self._chroma(chroma, sure, luma, window, grid)
 
     @torch.inference_mode()
     def propose(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Proposals]:
-        """The inputs of the fusion: "warped", "anchored" and "matched" colours, how far to trust each ("trust", "seen", "sure"), "gray"."""
+        """The inputs of the fusion: "warped", "anchored" and "matched" colours, how far to trust each ("trust", "seen", CUES), "gray"."""
         grid = self._grid(window.luma.shape, window.colour)
         luma, padded = grid.luma(window.luma, self.device)
         fused = self.settings.feedback == "fused"
         steps = list(self._steps(state, luma, _gray(padded, grid), self._enlarged(evidence, grid), fused=fused))
         carried = {name: torch.stack([getattr(s.carried, name) for s in steps]) for name in ("warped", "anchored", "trust", "seen")}
         matched, sure = self._matched(evidence)
-        planes = {"gray": luma, **carried, "matched": matched, "sure": sure}
+        cues = dict(zip(CUES, torch.cat([sure, matched[:, 3:]], 1).split(1, 1), strict=True))
+        planes = {"gray": luma, **carried, "matched": matched[:, :3], **cues}
         return steps[-1].track.state(), {name: to_codes(p) for name, p in planes.items()}
 
     def _steps(
@@ -162,13 +170,13 @@ class GuidedPropagation(Networks):
             track = Track.of(state, self.device)
         else:
             assert matched is not None, "a reference from outside the shot needs a match"
-            track = Track.begin(torch.cat([luma[0], matched.planes[0, 1:]]), grays[0], _MATCHED)
+            track = Track.begin(torch.cat([luma[0], matched.planes[0, 1:]]), grays[0], _MATCHED, _FAR)
         for k, gray in enumerate(grays):
             frame, carried = luma[k : k + 1], track.step(gray)
             if fused:
                 assert matched is not None
                 proposals = (carried.warped[None], carried.anchored[None], matched.planes[k : k + 1])
-                trusts = torch.cat([carried.trust[None], carried.seen[None], matched.sure[k : k + 1]], 1)
+                trusts = torch.cat([carried.trust[None], carried.seen[None], carried.age[None], matched.cues[k : k + 1]], 1)
                 chroma, error = self._net("choice")(frame, proposals, trusts)
                 confidence = torch.exp(-error / _DOUBT)
             else:
@@ -181,7 +189,8 @@ class GuidedPropagation(Networks):
         if evidence.planes is None:
             return None
         matched, sure = self._matched(evidence)
-        return _Matched(doubled(matched, grid.height, grid.width), doubled(sure, grid.height, grid.width))
+        planes = doubled(torch.cat([matched, sure], 1), grid.height, grid.width)
+        return _Matched(planes[:, :3], torch.cat([planes[:, 6:], planes[:, 3:6]], 1))
 
 
 def _gray(padded: Tensor, grid: WorkingGrid) -> NDArray[np.uint8]:

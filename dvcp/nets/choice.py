@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTHS = (24, 40, 64, 96)
-PROPOSALS, TRUSTS = 3, 3
+PROPOSALS, TRUSTS = 3, 7
 #: frames are padded to a multiple of this
 MULTIPLE = 8
 #: brings luma differences and chroma to about one
@@ -55,7 +55,8 @@ class ChoiceNet(nn.Module):
         Args:
             luma: float ``[B, 1, h, w]``, the frame's own Y', in [0, 1].
             proposals: warped, anchored and matched, each ``[B, 3, h, w]``: Y', Cb, Cr.
-            trusts: ``[B, 3, h, w]`` in [0, 1]: trust, seen (see :class:`dvcp.methods.carry.Carried`) and sureness of the match.
+            trusts: ``[B, 7, h, w]`` in [0, 1]: trust, seen and age (see :class:`dvcp.methods.carry.Carried`), and the cues of the match
+                (see :class:`dvcp.ops.softmatch.Match`).
 
         Returns:
             float32 ``[B, 2, h, w]``, Cb and Cr centred at 0, and ``[B, 1, h, w]``, the absolute error to be expected of them.

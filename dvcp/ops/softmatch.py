@@ -16,6 +16,8 @@ from torch.nn import functional as F
 KEPT = 8
 #: cells of the frame matched at a time, so that the full matrix (168 MB for a 480p frame) never stands
 _ROWS = 256
+#: brings the disagreement of chroma to [0, 1]
+_SPREAD = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,31 +65,47 @@ def keys_of(coarse: Tensor, fine: Tensor, colours: Tensor | None = None) -> Keys
     return Keys(coarse.flatten(1).t().contiguous(), quarters(fine), small, (coarse.shape[1], coarse.shape[2]))
 
 
-def soft_weights(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor, Tensor]:
+def soft_weights(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How much each quarter of the likeliest cells counts.
 
     Args:
         sharpness: ``[2]``, factors of the likeness at stride 8 and stride 4.
 
     Returns:
-        Likeness of all cells ``[N, M]``, the ``kept`` likeliest cells ``[N, kept]``, weights of their quarters ``[N, 4, 4 kept]``.
+        Likeness of the ``kept`` likeliest cells ``[N, kept]`` and of their quarters ``[N, 4, 4 kept]``, the cells' numbers ``[N, kept]``, and
+        the weights of their quarters ``[N, 4, 4 kept]``.
     """
-    likeness = frame.coarse @ reference.coarse.t()
-    score, cell = likeness.topk(min(kept, len(reference.coarse)), dim=1)
+    score, cell = (frame.coarse @ reference.coarse.t()).topk(min(kept, len(reference.coarse)), dim=1)
     near = torch.bmm(frame.fine, reference.fine[cell].flatten(1, 2).transpose(1, 2))
-    return likeness, cell, torch.softmax(near * sharpness[1] + (score * sharpness[0]).repeat_interleave(4, 1)[:, None], 2)
+    weight = torch.softmax(near * sharpness[1] + (score * sharpness[0]).repeat_interleave(4, 1)[:, None], 2)
+    return score, near, cell, weight
 
 
-def soft_match(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor]:
-    """Match all cells of ``frame``; ``sharpness`` as in :func:`soft_weights`.
+@dataclass(frozen=True, eq=False)
+class Match:
+    """What was found for a frame, quarter by quarter.
 
-    Returns:
-        Y', Cb, Cr ``[3, 2 r, 2 c]`` and the largest weight ``[1, 2 r, 2 c]`` in [0, 1]: 1 where a single quarter explains the place.
+    Attributes:
+        colours: ``[3, 2 r, 2 c]``, Y', Cb, Cr.
+        cues: ``[4, 2 r, 2 c]`` in [0, 1], how far to trust them: the largest weight (1: one quarter explains the place), likeness of the
+            likeliest cell and of the weightiest quarter (low: the reference does not show this), disagreement of the averaged chroma.
     """
+
+    colours: Tensor
+    cues: Tensor
+
+
+def soft_match(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> Match:
+    """Match all cells of ``frame``; ``sharpness`` as in :func:`soft_weights`."""
     assert reference.colours is not None
-    found, sure = [], []
+    found, cues = [], []
     for coarse, fine in zip(frame.coarse.split(_ROWS), frame.fine.split(_ROWS), strict=True):
-        _, cell, weight = soft_weights(Keys(coarse, fine, None, (0, 0)), reference, sharpness, kept)
-        found.append(torch.bmm(weight, reference.colours[cell].flatten(1, 2)))
-        sure.append(weight.amax(2, keepdim=True))
-    return whole(torch.cat(found), frame.grid), whole(torch.cat(sure), frame.grid)
+        score, near, cell, weight = soft_weights(Keys(coarse, fine, None, (0, 0)), reference, sharpness, kept)
+        colours = reference.colours[cell].flatten(1, 2)
+        mean = torch.bmm(weight, colours)
+        spread = torch.bmm(weight, colours[..., 1:].square().sum(-1, keepdim=True)) - mean[..., 1:].square().sum(-1, keepdim=True)
+        largest, which = weight.max(2, keepdim=True)
+        alike = (score[:, :1, None].expand_as(largest), near.gather(2, which))
+        found.append(mean)
+        cues.append(torch.cat([largest, *(2 * a - 1 for a in alike), _SPREAD * spread.clamp(min=0).sqrt()], 2))
+    return Match(whole(torch.cat(found), frame.grid), whole(torch.cat(cues), frame.grid).clamp(0, 1))

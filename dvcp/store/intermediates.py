@@ -35,7 +35,7 @@ from dvcp.store import files
 
 SCHEMA_VERSION = 1
 #: planes in uint8, full range, chroma centred at 128: G; the branches' colours (Y', Cb, Cr); how far to trust them; true Cb, Cr
-PLANES = ("gray", "warped", "anchored", "matched", "trust", "seen", "sure", "chroma")
+PLANES = ("gray", "warped", "anchored", "matched", "trust", "seen", "sure", "alike", "alike_near", "spread", "chroma")
 _PLANE = pa.struct([("data", pa.binary()), ("shape", pa.list_(pa.int32())), ("dtype", pa.string())])
 SCHEMA = pa.schema(
     [

@@ -121,7 +121,8 @@ def match_loss(net: nn.Module, pair: Pair, device: torch.device) -> Tensor:
     stride = max(1, len(whole.coarse) // _CELLS)
     pick = slice(int(pair.start * stride), None, stride)
     asked, truth = Keys(whole.coarse[pick], whole.fine[pick], None, (0, 0)), whole.colours[pick]
-    likeness, cell, weight = soft_weights(asked, keys, found.sharpness, KEPT)
+    _, _, cell, weight = soft_weights(asked, keys, found.sharpness, KEPT)
+    likeness = asked.coarse @ keys.coarse.t()
     fine = torch.bmm(weight, keys.colours[cell].flatten(1, 2)) - truth
     coarse = torch.softmax(likeness * found.sharpness[0], 1) @ keys.colours.mean(1) - truth.mean(1)
     loss = torch.zeros((), device=device)
@@ -140,7 +141,7 @@ def held_out_psnr(net: DescriptorNet, clips: Sequence[Watched]) -> dict[str, flo
             first, last = (net(_on(frames[n].clean, device)) for n in (0, k))
             pictures = [F.avg_pool2d(frames[n].picture[None].to(device).float(), 2)[0] for n in (0, k)]
             keys = keys_of(first.coarse[0], first.fine[0], frames[0].picture.to(device).float())
-            found, _ = soft_match(keys_of(last.coarse[0], last.fine[0]), keys, last.sharpness)
+            found = soft_match(keys_of(last.coarse[0], last.fine[0]), keys, last.sharpness).colours
             for name, guess in (("psnr_match", found), ("psnr_copy", pictures[0])):
                 scores[name].append(float(-10 * torch.log10((guess - pictures[1])[1:].square().mean() + 1e-7)))
     return {name: float(np.mean(values)) for name, values in scores.items()}

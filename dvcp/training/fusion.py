@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dvcp.methods.carry import age_of
+from dvcp.methods.dvcp import CUES
 from dvcp.nets.choice import ChoiceNet
 from dvcp.nets.fusion import FusionNet
 from dvcp.ops.codes import from_codes
@@ -59,7 +61,7 @@ class Fusion:
 
 def _choose(net: nn.Module, batch: Batch) -> tuple[Tensor, Tensor | None]:
     proposals = [batch[name] for name in ("warped", "anchored", "matched")]
-    chroma, error = net(batch["gray"], proposals, torch.cat([batch[name] for name in ("trust", "seen", "sure")], 1))
+    chroma, error = net(batch["gray"], proposals, torch.cat([batch[name] for name in ("trust", "seen", "age", *CUES)], 1))
     return chroma, error
 
 
@@ -77,6 +79,7 @@ FUSIONS = {
 def planes_of(row: Row) -> Batch:
     """All planes of a row on its working grid, float32 ``[1, C, h, w]``."""
     found = {name: from_codes(torch.from_numpy(plane.copy()))[None] for name, plane in row.planes.items()}
+    found["age"] = torch.full_like(found["gray"], age_of(abs(row.frame - row.reference)))
     height, width = found["gray"].shape[-2:]
     # What was matched on quarters is kept at half the size.
     return {n: doubled(p, height, width) if p.shape[-2] < height else p for n, p in found.items()}

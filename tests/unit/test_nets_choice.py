@@ -9,7 +9,7 @@ from dvcp.nets.choice import ChoiceNet
 def inputs(height: int = 21, width: int = 30, batch: int = 2) -> tuple[torch.Tensor, list[torch.Tensor], torch.Tensor]:
     torch.manual_seed(1)
     proposals = [torch.cat([torch.rand(batch, 1, height, width), torch.rand(batch, 2, height, width) - 0.5], 1) for _ in range(3)]
-    return torch.rand(batch, 1, height, width), proposals, torch.rand(batch, 3, height, width)
+    return torch.rand(batch, 1, height, width), proposals, torch.rand(batch, 7, height, width)
 
 
 def test_untrained_it_leans_on_what_came_by_motion() -> None:

@@ -29,40 +29,45 @@ def test_the_match_equals_its_definition(kept: int) -> None:
     """Written out place by place in float64."""
     frame, reference = described(3, 4, 0), described(4, 3, 1)
     sharp = torch.tensor([7.0, 5.0])
-    found, sure = soft_match(keys_of(*frame[:2]), keys_of(*reference), sharp, kept)
-    assert found.shape == (3, 6, 8) and sure.shape == (1, 6, 8)
+    match = soft_match(keys_of(*frame[:2]), keys_of(*reference), sharp, kept)
+    found, cues = match.colours, match.cues
+    assert found.shape == (3, 6, 8) and cues.shape == (4, 6, 8)
     small = F.avg_pool2d(reference[2][None], 2)[0].double().numpy()
     c, f, rc, rf = (t.double().numpy() for t in (*frame[:2], *reference[:2]))
     for y in range(6):
         for x in range(8):
             score = np.einsum("c,crk->rk", c[:, y // 2, x // 2], rc)
             best = np.argsort(-score.ravel())[:kept]
-            logits, colours = [], []
+            logits, colours, near = [], [], []
             for cell in best:
                 r, k = divmod(int(cell), 3)
                 for qy, qx in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                    logits.append(7 * score[r, k] + 5 * f[:, y, x] @ rf[:, 2 * r + qy, 2 * k + qx])
+                    near.append(f[:, y, x] @ rf[:, 2 * r + qy, 2 * k + qx])
+                    logits.append(7 * score[r, k] + 5 * near[-1])
                     colours.append(small[:, 2 * r + qy, 2 * k + qx])
             weight = np.exp(np.array(logits) - max(logits))
             weight /= weight.sum()
             np.testing.assert_allclose(found[:, y, x], weight @ np.array(colours), atol=1e-5)
-            assert float(sure[0, y, x]) == pytest.approx(weight.max(), abs=1e-5)
+            chroma = np.array(colours)[:, 1:]
+            spread = np.sqrt(max(0, weight @ (chroma**2).sum(1) - ((weight @ chroma) ** 2).sum()))
+            wanted = [weight.max(), 2 * score.max() - 1, 2 * near[int(weight.argmax())] - 1, 8 * spread]
+            np.testing.assert_allclose(cues[:, y, x], np.clip(wanted, 0, 1), atol=2e-3)
 
 
 def test_a_sharp_match_of_a_picture_with_itself_is_the_picture() -> None:
     coarse, fine, picture = described(5, 6, 2)
     keys = keys_of(coarse, fine, picture)
-    found, sure = soft_match(keys, keys, torch.tensor([100.0, 100.0]))
-    torch.testing.assert_close(found, F.avg_pool2d(picture[None], 2)[0], atol=1e-3, rtol=0)
-    assert sure.min() > 0.99
+    match = soft_match(keys, keys, torch.tensor([100.0, 100.0]))
+    torch.testing.assert_close(match.colours, F.avg_pool2d(picture[None], 2)[0], atol=1e-3, rtol=0)
+    assert match.cues[:3].min() > 0.99 and match.cues[3].max() < 0.05
 
 
 def test_large_frames_are_matched_in_pieces_to_the_same_result() -> None:
     coarse, fine, _ = described(20, 21, 3)
     reference = keys_of(*described(6, 5, 4))
     sharp = torch.tensor([9.0, 6.0])
-    found, _ = soft_match(keys_of(coarse, fine), reference, sharp)
-    part, _ = soft_match(keys_of(coarse[:, 15:], fine[:, 30:]), reference, sharp)
+    found = soft_match(keys_of(coarse, fine), reference, sharp).colours
+    part = soft_match(keys_of(coarse[:, 15:], fine[:, 30:]), reference, sharp).colours
     torch.testing.assert_close(found[:, 30:], part, atol=1e-5, rtol=0)
 
 

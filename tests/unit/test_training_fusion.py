@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dvcp.methods.dvcp import CUES
 from dvcp.nets.choice import ChoiceNet
 from dvcp.ops.codes import to_codes
 from dvcp.store import files
@@ -29,6 +30,7 @@ def row(seed: int, video: str = "a", *, right: str = "matched", size: tuple[int,
     planes["matched"] = planes["matched"][:, ::2, ::2]
     for name, follows in (("trust", "warped"), ("seen", "anchored"), ("sure", "matched")):
         planes[name] = torch.full_like(planes[follows][:1], float(follows == right))
+    planes |= {name: planes["sure"] for name in CUES}
     return Row(video, "f", 1, seed, seed, Fraction(1, 25), 0, {name: to_codes(plane) for name, plane in planes.items()})
 
 
