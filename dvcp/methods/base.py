@@ -7,7 +7,7 @@ A method is three functions free of Ray, files and clocks; the runtime knows not
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,7 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
 class Fusing(Method, Protocol):
     """A method whose fusion is trained on what its branches propose."""
 

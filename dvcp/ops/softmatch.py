@@ -72,8 +72,8 @@ def soft_weights(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KE
         sharpness: ``[2]``, factors of the likeness at stride 8 and stride 4.
 
     Returns:
-        Likeness of the ``kept`` likeliest cells ``[N, kept]`` and of their quarters ``[N, 4, 4 kept]``, the cells' numbers ``[N, kept]``, and
-        the weights of their quarters ``[N, 4, 4 kept]``.
+        Likeness of the ``kept`` likeliest cells ``[N, kept]`` and of their quarters ``[N, 4, 4 kept]``, the cells' numbers ``[N, kept]``,
+        and the weights of their quarters ``[N, 4, 4 kept]``.
     """
     score, cell = (frame.coarse @ reference.coarse.t()).topk(min(kept, len(reference.coarse)), dim=1)
     near = torch.bmm(frame.fine, reference.fine[cell].flatten(1, 2).transpose(1, 2))

@@ -25,7 +25,7 @@ from dvcp.media.reader import FrameReader, windows
 from dvcp.media.stills import read_still, reference_from_still
 from dvcp.media.writer import Profile, SegmentWriter
 from dvcp.methods import create
-from dvcp.methods.base import Chroma, Evidence, Method, Proposals, Reference, Window
+from dvcp.methods.base import Chroma, Evidence, Fusing, Method, Proposals, Reference, Window
 from dvcp.runtime.plan import Leg, ReferenceSource, Segment
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.provenance import environment
@@ -177,7 +177,7 @@ class Propagator(_Networks):
     def propose(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[tuple[int, ...], Proposals]]:
         """What the branches propose for each window, in propagation order, with its frame numbers; a streaming generator."""
         method = self.method(work)
-        assert hasattr(method, "propose"), f"{method.name} has no fusion to train"
+        assert isinstance(method, Fusing), f"{method.name} has no fusion to train"
         for leg in segment.legs:
             yield from self._leg(work, lane, leg, method.propose)
 

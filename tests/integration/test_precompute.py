@@ -14,7 +14,7 @@ from dvcp.errors import ConfigError, StoreError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.methods import create
-from dvcp.methods.base import Reference, Window
+from dvcp.methods.base import Fusing, Reference, Window
 from dvcp.runtime.precompute import PrecomputeSettings, precompute
 from dvcp.store.intermediates import Intermediates
 from dvcp.timing import Span
@@ -65,12 +65,13 @@ def test_every_frame_once_with_what_the_method_itself_would_propose(tmp_path: Pa
     start = max(references, key=lambda ref: sum(r.reference == ref and r.frame > ref for r in rows))
     wanted = sorted((r for r in rows if r.reference == start and r.frame > start), key=lambda r: r.frame)
     made, colour = create(method, **options), info.colour
+    assert isinstance(made, Fusing)
     reference = Reference(luma[start], chroma_to_unit(chroma[start], colour), True, "")
     state, anchor = made.start(reference, colour), made.anchor(reference, colour)
     for first in range(0, len(wanted), made.window.frames):
         part = wanted[first : first + made.window.frames]
         window = Window(tuple(r.frame for r in part), luma[[r.frame for r in part]], colour)
-        state, planes = made.propose(state, window, made.match(window, anchor))  # type: ignore[attr-defined]
+        state, planes = made.propose(state, window, made.match(window, anchor))
         for k, row in enumerate(part):
             for name, plane in planes.items():
                 np.testing.assert_array_equal(row.planes[name], plane[k], f"{name} of frame {row.frame}")

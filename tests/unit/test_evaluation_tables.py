@@ -4,6 +4,7 @@ import csv
 import io
 import json
 
+import numpy as np
 import pytest
 
 from dvcp.evaluation.item import PER_FRAME, Item, item_key
@@ -12,7 +13,7 @@ from dvcp.evaluation.tables import Summary, curve, mean_scores, per_frame_csv, p
 
 def item(clip: str, method: str, psnr: list[float], frames: int = 30, cdc: float | None = 0.25) -> Item:
     scores = {name: [float(n)] * len(psnr) for n, name in enumerate(PER_FRAME)} | {"psnr_lab": psnr}
-    return Item(clip, f"digest of {clip}", method, f"digest of {method}", frames, 64, 48, scores, cdc, 0.5, 1.5)
+    return Item(clip, f"digest of {clip}", method, f"digest of {method}", frames, 64, 48, scores, cdc, 0.5, 0.1, 0.2, 0.3, 0.4, 0.75, 1.5)
 
 
 LONG = item("long.mp4", "copy", [40.0] * 10 + [30.0] * 10 + [20.0] * 10)
@@ -36,6 +37,12 @@ def test_mean_over_frames_then_over_clips() -> None:
     assert (scores.psnr_rgb, scores.delta_e2000, scores.l2_ab) == (1, 2, 3)
     assert pooled([LONG, SHORT], (10, 30)) == {10: 45, 30: pytest.approx((900 + 600) / 42)}
     assert curve([LONG, SHORT])[9:13] == [45, 40, 40, 30]
+
+
+def test_drift_is_the_slope_over_a_hundred_frames() -> None:
+    assert item("a.mp4", "copy", [40.0 - 0.25 * k for k in range(30)]).drift == pytest.approx(-25)
+    assert item("a.mp4", "copy", [40.0]).drift == 0 and SHORT.drift == 0
+    assert LONG.drift == pytest.approx(100 * np.polyfit(range(30), LONG.per_frame["psnr_lab"], 1)[0])
 
 
 def test_cdc_means_leave_out_single_frames() -> None:
@@ -63,9 +70,15 @@ def test_means_compare_methods_on_the_same_clips() -> None:
 
 def test_markdown_is_methods_by_n_with_the_truth_and_what_failed() -> None:
     lines = Summary(30, (LONG, SHORT), ["x.mp4: broken"]).markdown.splitlines()
-    assert lines[0] == "| method | PSNR-Lab@10 | PSNR-Lab@20 | PSNR-Lab@30 | PSNR-RGB | dE2000 | L2 ab | CDC | colourfulness |"
-    assert lines[2] == "| copy | 45.00 | 42.50 | 40.00 | 1.00 | 2.00 | 3.00 | 0.250000 | 4.00 |"
-    assert lines[3] == "| *truth* | - | - | - | - | - | - | 0.500000 | 5.00 |"
+    assert lines[0] == (
+        "| method | PSNR-Lab@10 | PSNR-Lab@20 | PSNR-Lab@30 | dB/100 frames | PSNR-RGB | SSIM | dE2000 | L2 ab | CDC | warp error | soft "
+        "| colourfulness |"
+    )
+    drift = f"{(LONG.drift + SHORT.drift) / 2:.2f}"
+    assert lines[2] == (
+        f"| copy | 45.00 | 42.50 | 40.00 | {drift} | 1.00 | 0.7500 | 2.00 | 3.00 | 0.250000 | 0.100000 | 0.300000 | 4.00 |"
+    )
+    assert lines[3] == "| *truth* | - | - | - | - | - | - | - | - | 0.500000 | 0.200000 | 0.400000 | 5.00 |"
     assert "- N=20: 1 of 2 clips are shorter and count with the frames they have" in lines
     assert not any(line.startswith("- N=10") for line in lines)
     assert any("true first frame" in line for line in lines)

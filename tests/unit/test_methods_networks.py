@@ -128,11 +128,11 @@ def test_what_is_proposed_is_what_is_fused(weights: str, name: str, feedback: st
     """Proposals of a window are the same however it is cut, and colours fed back show in the next frame's."""
     spec, size = FILMS["odd 8 bit 4:2:0"]
     luma, method = shot(spec, size), build(name, weights=weights, feedback=feedback)
-    assert isinstance(method, Fusing)
     reference = painted(spec, luma[0])
     anchor, start = method.anchor(reference, spec), method.start(reference, spec)
 
     def propose(state: Any, first: int, stop: int) -> Any:
+        assert isinstance(method, Fusing)
         window = Window(tuple(range(first, stop)), luma[first:stop], spec)
         return method.propose(state, window, method.match(window, anchor))
 
@@ -144,9 +144,8 @@ def test_what_is_proposed_is_what_is_fused(weights: str, name: str, feedback: st
         assert planes.dtype == np.uint8 and len(planes) == 3
         np.testing.assert_array_equal(planes, np.concatenate([head[plane], tail[plane]]), plane)
     assert whole["gray"].shape[1:] == (1, 17, 24) and whole["warped"].shape[1:] == (3, 17, 24)
-    _, other = build(name, weights=weights, feedback={"fused": "local", "local": "fused"}[feedback]).propose(  # type: ignore[attr-defined]
-        start, Window((1, 2, 3), luma[1:4], spec), method.match(Window((1, 2, 3), luma[1:4], spec), anchor)
-    )
+    method = build(name, weights=weights, feedback={"fused": "local", "local": "fused"}[feedback])
+    _, other = propose(start, 1, 4)
     np.testing.assert_array_equal(whole["warped"][0], other["warped"][0])
     assert not np.array_equal(whole["warped"][2], other["warped"][2])
 
