@@ -32,6 +32,8 @@ from dvcp.training.loop import Schedule, train
 log = logging.getLogger(__name__)
 #: chance that exposure, gamma and grain of the gray input change
 AUGMENTED = 0.3
+#: chance that a crop is shown in other colours
+RECOLOURED = 0.7
 #: weight of the root mean square beside the mean absolute error: what eyes see, and PSNR measures, is the large error
 RMS_WEIGHT = 0.7
 #: weight of how well the network foretells its own error
@@ -97,10 +99,29 @@ def draw_crop(row: Row, size: int, rng: np.random.Generator) -> Batch:
     for axis, chance in ((-1, 0.5), (-2, 0.2)):
         if rng.random() < chance:
             crop = {n: p.flip(axis) for n, p in crop.items()}
+    if rng.random() < RECOLOURED:
+        crop = _recoloured(crop, rng)
     if rng.random() < AUGMENTED:
         # Relative to the proposals, whose luma is that of other frames: films flicker.
         crop["gray"] = augment_gray(crop["gray"][0], rng, strength=0.3)[None]
     return crop
+
+
+def _recoloured(planes: Batch, rng: np.random.Generator) -> Batch:
+    """The same picture in other colours: hue turned, perhaps mirrored, saturation scaled, in every plane alike.
+
+    So the fusion learns which proposal to believe, and not which colours the training films have.
+    """
+    angle, gain = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.3)
+    mirror = 1.0 if rng.random() < 0.5 else -1.0
+    turn = gain * np.array([[mirror * np.cos(angle), -np.sin(angle)], [mirror * np.sin(angle), np.cos(angle)]])
+    matrix = torch.from_numpy(turn.astype(np.float32))
+
+    def turned(plane: Tensor) -> Tensor:
+        # planes of one channel are luma or trust
+        return plane if plane.shape[1] == 1 else torch.cat([plane[:, :-2], torch.einsum("ij,bjhw->bihw", matrix, plane[:, -2:])], 1)
+
+    return {name: turned(plane) for name, plane in planes.items()}
 
 
 def loss_of(fusion: Fusion, net: nn.Module, batch: Batch) -> Tensor:
