@@ -17,7 +17,7 @@ from tests.films import scene, small_weights
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")]
 
 
-@pytest.mark.parametrize("name", ["local", "global", "dvcp"])
+@pytest.mark.parametrize("name", ["local", "global", "dvcp", "paper"])
 def test_cuda_gives_the_cpus_picture(tmp_path: Path, name: str) -> None:
     weights, colour = str(small_weights(tmp_path / "w.safetensors")), ColourSpec("bt601")
     luma, chroma = scene(5, 10)
