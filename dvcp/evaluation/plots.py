@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: the curve over distance, and strips of frames beside the truth."""
+"""Pictures of an evaluation: the curves over distance, and strips of frames beside the truth."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _GAP = 4
 
 
 def strip_frames(count: int) -> list[int]:
-    """Distances from the reference that a strip shows, of ``count`` frames: the first, the middle one and the last."""
-    return sorted({1, (count + 1) // 2, count})
+    """Distances from the reference that a strip shows, of ``count`` frames: 1, 10, 30 and 50, as far as there are, or the last."""
+    return sorted({min(k, count) for k in (1, 10, 30, 50)})
 
 
 def strip_url(out: str, item: Item) -> str:
@@ -52,7 +52,8 @@ def _reduce(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def plot(summary: Summary, out: str) -> None:
-    """Write ``curve.png`` and, for each method, ``sheet_<method>.png`` with its worst, median and best clip, into the folder ``out``.
+    """Write pictures into the folder ``out``: ``curve.png``, PSNR-Lab by distance as in Deep Video Color Propagation, figures 8 and 9;
+    ``sheet_<method>.png``, its worst, median and best clip; ``compare_<clip>.png``, gray | every method | truth.
 
     Without matplotlib (extra ``eval``) nothing is written but a line in the log.
     """
@@ -64,17 +65,24 @@ def plot(summary: Summary, out: str) -> None:
     measured = {method: items for method in summary.methods if (items := summary.of_method(method))}
     if not measured:
         return
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    over, at = figure.subplots(1, 2, sharey=True)
     for method, items in measured.items():
         values = curve(items)
-        axes.plot(range(1, len(values) + 1), values, label=method, marker="o" if len(values) == 1 else None)
-    axes.set(xlabel="frames after the reference", ylabel="PSNR-Lab [dB], mean over clips")
-    axes.grid(alpha=0.3)
-    axes.legend()
+        means = np.cumsum(values) / np.arange(1, len(values) + 1)
+        for axes, line in ((over, means), (at, values)):
+            axes.plot(range(1, len(values) + 1), line, label=method, marker="o" if len(values) == 1 else None)
+    over.set(xlabel="N", ylabel="PSNR-Lab [dB], mean over clips", title="over the first N frames after the reference")
+    at.set(xlabel="k", title="at frame k after the reference")
+    for axes in (over, at):
+        axes.grid(alpha=0.3)
+    over.legend()
     _save(figure, files.join(out, "curve.png"))
     for method, items in measured.items():
         _save(_sheet(method, items, out, Figure(layout="constrained")), files.join(out, f"sheet_{method}.png"))
+    for clip in summary.clips:
+        of_clip = [item for item in summary.items if item.clip == clip]
+        _save(_comparison(of_clip, out, Figure(layout="constrained")), files.join(out, f"compare_{clip}.png"))
 
 
 def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
@@ -91,6 +99,21 @@ def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
         axes.set_axis_off()
         shown = ", ".join(map(str, strip_frames(len(item))))
         axes.set_title(f"{rank}: {item.clip}, {item.mean('psnr_lab'):.2f} dB; gray | {method} | truth, frames {shown}", fontsize=9)
+    return figure
+
+
+def _comparison(items: list[Item], out: str, figure: Figure) -> Figure:
+    """All methods on one clip. Every strip is gray | method | truth: the columns in the middle are put side by side."""
+    strips = [read_still(strip_url(out, item)).rgb for item in items]
+    width = (strips[0].shape[1] - 2 * _GAP) // 3 + _GAP
+    columns = [strips[0][:, :width], *(s[:, width : 2 * width] for s in strips), strips[0][:, 2 * width :]]
+    picture = np.concatenate(columns, axis=1)
+    figure.set_size_inches(2.2 * len(columns), 2.2 * len(columns) * picture.shape[0] / picture.shape[1] + 0.5)
+    axes = figure.subplots()
+    axes.imshow(picture)
+    axes.set_axis_off()
+    shown = ", ".join(map(str, strip_frames(len(items[0]))))
+    axes.set_title(f"{items[0].clip}, frames {shown}: gray | {' | '.join(item.method for item in items)} | truth", fontsize=9)
     return figure
 
 

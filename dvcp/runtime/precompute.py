@@ -187,6 +187,7 @@ def precompute(
                 todo = driver.missing(film.plan, Ledger(settings.out))
                 report(name, 0, sum(len(window) for segment in todo for window in segment.legs[0].windows))
                 compute(settings, film, group, lambda _, item: report(name, item.frames, 0) if isinstance(item, Progress) else None)
+                log.info("%s: %d shards, %d of them computed now", name, len(film.plan), len(todo))
                 return film
             except DvcpError as error:
                 return str(error)
