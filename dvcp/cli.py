@@ -324,6 +324,9 @@ def precompute(
     pools = PoolSettings(address, propagators, matchers)
     settings = PrecomputeSettings(out, method, options, rollout, seed, pools, segment_frames)
     films = find_sources(sources)
+    if not sys.stderr.isatty():
+        # no bar there: a line a film instead
+        logging.getLogger("dvcp").setLevel(logging.INFO)
     with films_bar(len(films)) as report:
         shards, failed = compute(settings, films, report)
     rows, size = sum(s.rows for s in shards), sum(s.bytes for s in shards)
