@@ -122,7 +122,7 @@ class GuidedPropagation(Networks):
         if anchor is None:
             return Evidence()
         grid = self._grid(window.luma.shape, window.colour)
-        reference, sharpness = anchor.to(self.device), self._net("descriptor").sharpness.exp()
+        reference, sharpness = anchor.to(self.device), self._net("descriptor").decides()
         planes, confidence = [], []
         for frame in window.luma:
             found = soft_match(self._keys(grid.luma(frame[None], self.device)[1]), reference, sharpness)

@@ -1,7 +1,8 @@
 """Descriptors for the global branch: a small head, trained to match colours, on the frozen backbone's features.
 
 ImageNet features say what a thing is; the head learns from film which of that says what colour it has (the objective of "Tracking emerges
-by colorizing videos", Vondrick et al. 2018): the reference's colours, averaged by similarity, must be the frame's.
+by colorizing videos", Vondrick et al. 2018): the reference's colours, averaged by similarity, must be the frame's. Beside the head's own, the
+deepest features keep a say as they are: what the head learns from a few films is surer there than on films it has not seen.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch.nn import functional as F
 from dvcp.nets.features import Features
 
 WIDTH, COARSE, FINE, SHALLOW = 64, 64, 32, 32
+#: how sharply the likeness of the bare deep features decides, beside the head's (which learns its own, about 15)
+BARE = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +25,7 @@ class Descriptors:
     """Unit vectors; their dot product says how alike two places are.
 
     Attributes:
-        coarse: ``[B, 64, H/8, W/8]``.
+        coarse: ``[B, 64 + C, H/8, W/8]``, the head's and the backbone's ``C`` deep features.
         fine: ``[B, 32, H/4, W/4]``.
         sharpness: ``[2]``, how sharply their likeness decides, at both levels.
     """
@@ -50,7 +53,7 @@ class DescriptorNet(nn.Module):
         self.coarse = nn.Conv2d(WIDTH, COARSE, 1)
         self.near = nn.Conv2d(SHALLOW + WIDTH, FINE, 3, padding=1)
         self.fine = nn.Conv2d(FINE, FINE, 1)
-        #: logarithms of how sharply similarity decides, at both levels
+        #: logarithms of how sharply the head's likeness decides, at both levels
         self.sharpness = nn.Parameter(torch.tensor([2.7, 2.0]))
 
     def forward(self, seen: Features) -> Descriptors:
@@ -62,7 +65,15 @@ class DescriptorNet(nn.Module):
         x = F.relu(self.again(x) + x)
         near = torch.cat([shallow, F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)], 1)
         fine = self.fine(F.relu(self.near(near)))
-        return Descriptors(F.normalize(self.coarse(x), dim=1), F.normalize(fine, dim=1), self.sharpness.exp())
+        decides = self.decides()
+        own, bare = F.normalize(self.coarse(x), dim=1), F.normalize(F.interpolate(seen.deep, size=x.shape[-2:], mode="bilinear"), dim=1)
+        share = BARE / decides[0]
+        coarse = torch.cat([own * (1 - share).sqrt(), bare * share.sqrt()], 1)
+        return Descriptors(coarse, F.normalize(fine, dim=1), decides)
+
+    def decides(self) -> Tensor:
+        """``[2]``, how sharply likeness decides at both levels."""
+        return self.sharpness.exp() + torch.tensor([BARE, 0.0], device=self.sharpness.device)
 
     @torch.no_grad()
     def fold(self) -> DescriptorNet:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 #: reference cells that stand for each cell of the frame
-KEPT = 8
+KEPT = 16
 #: cells of the frame matched at a time, so that the full matrix (168 MB for a 480p frame) never stands
 _ROWS = 256
 #: brings the disagreement of chroma to [0, 1]
