@@ -84,7 +84,7 @@ class _Step:
 class GuidedPropagation(Networks):
     """The method, as a :class:`dvcp.methods.base.Fusing`."""
 
-    revision = 2
+    revision = 3
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

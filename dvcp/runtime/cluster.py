@@ -27,6 +27,10 @@ _MALLOC = {
 }
 
 
+#: CPU threads of a network actor: one propagator for every four cores
+_THREADS = 4
+
+
 @dataclass(frozen=True)
 class PoolSettings:
     """How many actors and what each gets.
@@ -36,7 +40,7 @@ class PoolSettings:
         propagators: 0 = one a GPU, or one for every four CPU cores (at least one).
         matchers: 0 = as many as propagators.
         propagator_gpus, matcher_gpus: GPUs each holds, fractions allowed; None = half a GPU each where the cluster has any, else 0.
-        threads: CPU threads of each network actor; 0 = the cores one machine has for it. Fixed for a run: it never decides the picture.
+        threads: CPU threads of each network actor; 0 = 4, or all cores of a machine that has fewer.
     """
 
     address: str | None = None
@@ -81,12 +85,13 @@ def lanes(settings: PoolSettings, writer: type = Writer) -> Iterator[list[Lane]]
     """The actors of a job, killed at the end so that devices are free again. ``writer`` keeps what its lane makes."""
     have = ray.cluster_resources()
     gpus, cores = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
-    width = settings.propagators or (gpus if gpus else max(1, cores // 4))
+    width = settings.propagators or (gpus if gpus else max(1, cores // _THREADS))
     matchers = settings.matchers or width
     share = 0.5 if gpus else 0.0
     propagator_gpus = share if settings.propagator_gpus is None else settings.propagator_gpus
     matcher_gpus = share if settings.matcher_gpus is None else settings.matcher_gpus
-    threads = settings.threads or max(1, cores // width)
+    # Not of the pools' sizes: sums of one thread and of several round differently, and the picture must not depend on how many actors share it.
+    threads = settings.threads or min(_THREADS, cores)
     log.info("%d propagators (%g GPU), %d matchers (%g GPU), %d threads", width, propagator_gpus, matchers, matcher_gpus, threads)
     made: list[Any] = []
 
