@@ -1,8 +1,8 @@
 """Descriptors for the global branch: a small head, trained to match colours, on the frozen backbone's features.
 
 ImageNet features say what a thing is; the head learns from film which of that says what colour it has (the objective of "Tracking emerges
-by colorizing videos", Vondrick et al. 2018): the reference's colours, averaged by similarity, must be the frame's. Beside the head's own, the
-deepest features keep a say as they are: what the head learns from a few films is surer there than on films it has not seen.
+by colorizing videos", Vondrick et al. 2018): the reference's colours, averaged by similarity, must be the frame's. Beside the head's own
+descriptors the deepest features keep a say as they are: what a head learns from few films is surer there than on films it has not seen.
 """
 
 from __future__ import annotations

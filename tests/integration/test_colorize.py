@@ -92,7 +92,7 @@ def test_more_actors_change_no_bit(tmp_path: Path, weights: str) -> None:
     film = make_film(tmp_path, lengths=(20, 20), painted=((3,), (0,)))
     base = settings(film, tmp_path / "one.mkv", "dvcp", options={"weights": weights})
     run(base)
-    pools = replace(base.pools, propagators=2, matchers=3, threads=1)
+    pools = replace(base.pools, propagators=2, matchers=3)
     run(replace(base, out=str(tmp_path / "two.mkv"), pools=pools))
     assert framemd5(tmp_path / "one.mkv") == framemd5(tmp_path / "two.mkv")
 
