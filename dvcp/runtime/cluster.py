@@ -28,6 +28,7 @@ _MALLOC = {
 #: CPU threads of a network actor: one propagator for every four cores
 _THREADS = 4
 
+
 @dataclass(frozen=True)
 class PoolSettings:
     """How many actors and what each gets.
@@ -87,7 +88,7 @@ def lanes(settings: PoolSettings, writer: type = Writer) -> Iterator[list[Lane]]
     share = 0.5 if gpus else 0.0
     propagator_gpus = share if settings.propagator_gpus is None else settings.propagator_gpus
     matcher_gpus = share if settings.matcher_gpus is None else settings.matcher_gpus
-    # Whatever the pools' sizes: sums of one thread and of several round differently, and no picture may depend on how many actors there are.
+    # Whatever the pool sizes: sums of one thread and of several round differently, and no picture may depend on how many actors there are.
     threads = settings.threads or min(_THREADS, cores)
     log.info("%d propagators (%g GPU), %d matchers (%g GPU), %d threads", width, propagator_gpus, matchers, matcher_gpus, threads)
     made: list[Any] = []
