@@ -24,7 +24,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def local(data: str, out: Path, schedule: Schedule, licences: Sequence[str], size: int) -> Path:
-    """F_w from a folder of clips: `F_w"""
+    """F_w from a folder of clips."""
     clips = load_clips(select_files(data, licences=licences), out / "cache")
     net, measured = train_local(clips, out, schedule, size=size)
     return _save(out, {"local": net}, measured)
