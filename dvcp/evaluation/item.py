@@ -29,6 +29,7 @@ class Item:
         warp_error, warp_error_soft: over visible pixels and softly masked, with the true film's own; None for a single frame.
         ssim: structural similarity, mean over the first and every tenth frame; None where scikit-image is not installed.
         seconds: wall time of the colouring.
+        weights: sha256 (hex) of the method's weights file; None for one without networks.
     """
 
     clip: str
@@ -47,6 +48,7 @@ class Item:
     warp_error_soft_truth: float | None
     ssim: float | None
     seconds: float
+    weights: str | None = None
 
     def __len__(self) -> int:
         """Frames measured."""

@@ -32,6 +32,7 @@ from dvcp.media.source import VIDEO_SUFFIXES, content_digest
 from dvcp.media.stills import frame_to_rgb, write_still
 from dvcp.methods import create
 from dvcp.methods.base import Method, Reference, Samples
+from dvcp.methods.networks import Networks
 from dvcp.store import files
 from dvcp.timing import Span
 
@@ -221,6 +222,7 @@ def measure(source: Source, name: str, method: Method, settings: EvaluationSetti
         warp_error_soft_truth=steady_truth[1],
         ssim=_ssim([pictures(k) for k in sorted({1, *range(10, count + 1, 10)})]),
         seconds=seconds,
+        weights=method.weights_digest if isinstance(method, Networks) else None,
     )
     with tempfile.TemporaryDirectory() as folder:
         picture = os.path.join(folder, "strip.png")

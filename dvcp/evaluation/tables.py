@@ -75,6 +75,11 @@ class Summary:
         return {item.method: item.method_digest for item in self.items}
 
     @property
+    def weights(self) -> dict[str, str]:
+        """Method name -> sha256 of its weights file, for the methods that have one."""
+        return {item.method: item.weights for item in self.items if item.weights}
+
+    @property
     def clips(self) -> list[str]:
         """Clips measured with every method that was measured at all: means go over these alone, so that methods compare."""
         done: dict[str, set[str]] = {}
@@ -137,7 +142,8 @@ class Summary:
         lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, rows), ""]
         sizes = sorted({f"{item.width}x{item.height}" for item in self.items})
         lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {REFERENCE_POLICY}, dataset {self.dataset[:16]}"]
-        lines += [f"- {method}: {digest[:16]}" for method, digest in self.methods.items()]
+        weights = {method: f", weights {digest[:16]}" for method, digest in self.weights.items()}
+        lines += [f"- {method}: {digest[:16]}{weights.get(method, '')}" for method, digest in self.methods.items()]
         lines += [f"- {note}" for note in self.notes()]
         lines += [f"- FAILED {line}" for line in self.failed]
         return "\n".join(lines) + "\n"
@@ -150,6 +156,7 @@ class Summary:
             "reference": REFERENCE_POLICY,
             "frames": self.frames,
             "methods": self.methods,
+            "weights": self.weights,
             "mean": {method: asdict(scores) for method, scores in self.means().items()},
             "pooled_psnr_lab": {method: pooled(self.of_method(method), self.horizons) for method in self.means()},
             "clips": [

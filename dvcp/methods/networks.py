@@ -54,8 +54,13 @@ class Networks:
         parts: dict[str, Any] = asdict(self._settings)  # type: ignore[call-overload]  # the protocol's readers are all dataclasses
         parts |= {"device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": self.revision}
         # What the weights are, never where they lie.
-        parts |= {"weights": weights_digest(self._settings.weights), "backbone_weights": self._backbone.weights_digest}
+        parts |= {"weights": self.weights_digest, "backbone_weights": self._backbone.weights_digest}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def weights_digest(self) -> str:
+        """sha256 (hex) of the weights file."""
+        return weights_digest(self._settings.weights)
 
     @property
     def _backbone(self) -> Backbone:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ from dvcp.media.stills import frame_to_rgb
 from dvcp.methods.base import Chroma, Evidence, Window
 from dvcp.methods.baselines import Copy, State
 from dvcp.timing import Span
+from tests.films import small_weights
 from tests.unit.media_clips import make_film, ramp
 
 
@@ -66,6 +68,14 @@ def test_a_frame_equal_to_the_truth_counts_with_the_ceiling() -> None:
     frame = frame_to_rgb(ramp(1, 8, 8)[0], np.full((2, 4, 4), 0.1, np.float32), ColourSpec())
     scores = frame_scores(frame, frame)
     assert (scores["psnr_lab"], scores["psnr_rgb"], scores["delta_e2000"]) == (100, 100, 0)
+
+
+def test_an_item_says_which_weights_it_was_made_with(clips: Path, tmp_path: Path) -> None:
+    weights = small_weights(tmp_path / "w.safetensors")
+    wanted = EvaluationSettings(str(clips), ("gray", "local"), 2, str(tmp_path / "out"), {"weights": str(weights)})
+    evaluate(wanted, progress=False)
+    found = json.loads((tmp_path / "out" / "table.json").read_text())["weights"]
+    assert found == {"local": hashlib.sha256(weights.read_bytes()).hexdigest()}
 
 
 def test_results_lie_in_the_folder(clips: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -113,6 +114,13 @@ def test_json_carries_what_the_numbers_rest_on() -> None:
     assert data["mean"]["copy"]["psnr_lab"] == {"10": 45, "20": 42.5, "30": 40}
     assert [c["frames"] for c in data["clips"]] == [30, 12]
     assert data["failed"] == ["x.mp4: broken"]
+    assert data["weights"] == {}, "copy has none"
+
+
+def test_the_weights_stand_beside_the_method() -> None:
+    summary = Summary(30, (replace(LONG, weights="ab" * 32), SHORT), [])
+    assert json.loads(tables(summary)["table.json"])["weights"] == {"copy": "ab" * 32}
+    assert f"- copy: {LONG.method_digest[:16]}, weights {'ab' * 8}" in summary.markdown.splitlines()
 
 
 def test_nothing_measured_still_makes_tables() -> None:
