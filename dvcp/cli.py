@@ -18,7 +18,7 @@ from dvcp.errors import DvcpError, VerifyError
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.source import stem
 from dvcp.media.writer import Profile
-from dvcp.methods import NAMES
+from dvcp.methods import NAMES, names_for
 from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.references import Missing
 
@@ -203,7 +203,9 @@ def verify(
 def evaluate(
     clips: Annotated[str, typer.Option(help="Folder of colour clips, one shot each; the first frame is the reference.")],
     out: Annotated[str, typer.Option(help="Folder for tables, curves and contact sheets.")],
-    methods: Annotated[str, typer.Option(help="Names, comma separated.")] = ",".join(NAMES),
+    methods: Annotated[
+        str | None, typer.Option(help=f"Names, comma separated: {', '.join(NAMES)}. Default: all that the weights serve.")
+    ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames after the reference.")] = 50,
     weights: Weights = None,
     as_json: Json = False,
@@ -212,7 +214,8 @@ def evaluate(
     from dvcp.evaluation.run import EvaluationSettings
     from dvcp.evaluation.run import evaluate as measure
 
-    names = tuple(m.strip() for m in methods.split(",") if m.strip())
+    served = names_for(weights) if weights else NAMES
+    names = served if methods is None else tuple(m.strip() for m in methods.split(",") if m.strip())
     summary = measure(EvaluationSettings(clips, names, frames, out, _options(weights)), progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:

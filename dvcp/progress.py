@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -66,9 +67,13 @@ def films_bar(films: int) -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=console, disable=not sys.stderr.isatty(), speed_estimate_period=120) as progress:
         task = progress.add_task("films", total=0, seen=0, films=films)
         seen: set[str] = set()
+        total, lock = 0, Lock()
 
         def report(film: str, done: int, found: int) -> None:
-            seen.add(film)
-            progress.update(task, advance=done, total=(progress.tasks[task].total or 0) + found, seen=len(seen))
+            nonlocal total
+            with lock:
+                seen.add(film)
+                total += found
+                progress.update(task, advance=done, total=total, seen=len(seen))
 
         yield report

@@ -5,36 +5,31 @@ Run the same flow again after anything: what the dataset's ledger holds is not c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from dvcp.errors import DvcpError
-from dvcp.media.source import find_sources, stem
+from dvcp.media.source import find_sources
 from dvcp.runtime.actors import Lane
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
-from dvcp.runtime.precompute import Film, PrecomputeSettings, compute, finish, open_dataset, prepare, shared_out
+from dvcp.runtime.precompute import Outcome, PrecomputeSettings, compute_film, finish, open_dataset, shared_out
 from dvcp.runtime.record import Recorder
 from pipelines.steps import step
 
 
 @step("precompute film")
-def film_step(settings: PrecomputeSettings, made: dict[str, Any], source: str, idle: SimpleQueue[Sequence[Lane]]) -> Film | str:
+def film_step(settings: PrecomputeSettings, made: dict[str, Any], source: str, idle: SimpleQueue[Sequence[Lane]]) -> Outcome:
     """Compute what the dataset lacks of one film, or say in one line why that cannot be."""
     group = idle.get()
     try:
-        film = prepare(settings, source, made)
-        records = compute(settings, film, group, lambda segment, item: None)
-        get_run_logger().info("%s: %d frames computed", stem(source), sum(r.frames for r in records))
-        return film
-    except DvcpError as error:
-        return str(error)
+        return compute_film(settings, made, source, group, lambda film, done, found: None)
     finally:
         idle.put(group)
 
@@ -62,14 +57,14 @@ def precompute_archive(
     with connected(settings.pools), lanes(settings.pools, Recorder) as free:
         idle = shared_out(free, len(films))
         running = [film_step.submit(settings, made, film, idle) for film in films]
-        ended = [future.result(raise_on_failure=False) for future in running]
-    done = [end for end in ended if isinstance(end, Film)]
-    shards = finish(settings, made, done)
+        outcomes = [future.result() for future in running]
+    shards = finish(settings, made, outcomes)
+    held = Counter[str]()
+    for shard in shards:
+        held[shard.source] += shard.rows
     rows = [
-        {"film": film, "frames": sum(s.rows for s in shards if isinstance(end, Film) and s.source == end.digest),
-         "error": "" if isinstance(end, Film) else str(end)}
-        for film, end in zip(films, ended, strict=True)
-    ]  # fmt: skip
+        {"film": o.source, "computed": o.frames, "rows": held[o.film.digest] if o.film else 0, "error": o.error} for o in outcomes
+    ]
     create_table_artifact(table=rows, key="precompute-archive", description=f"{sum(s.rows for s in shards)} rows in {out}")
     failed = [row["error"] for row in rows if row["error"]]
     if failed:

@@ -73,7 +73,7 @@ def train(
         licences: only clips of these classes in the ``clips.csv`` beside them.
         first, fusion: optimiser steps, batch and learning rate of the first network, and of each pass of the fusion.
     """
-    place, allowed = Path(out), licences or []
+    place, allowed = Path(out).absolute(), licences or []
     sources = find_sources([str(path) for path in select_files(data, licences=allowed)])
 
     def schedule(steps: Steps) -> tuple[Any, ...]:
@@ -90,7 +90,8 @@ def train(
         more = {"data": list(datasets), "base": base, "out": place / f"fusion{turn}", "schedule": schedule(fusion), "size": 128}
         weights = train_step("fusion", more | {"start": weights}, devices)
     family = ("dvcp", "local", "global") if method == "dvcp" else ("paper", "paper-local", "paper-global")
-    settings = EvaluationSettings(clips, (*family, "flow", "copy", "gray"), 50, str(place / "evaluation"), {"weights": weights})
+    same = {"weights": weights, "working_height": working_height}
+    settings = EvaluationSettings(clips, (*family, "flow", "copy", "gray"), 50, str(place / "evaluation"), same)
     create_markdown_artifact(evaluate_step(settings), key="train-evaluation", description=f"{weights} on {clips}")
     assert weights is not None
     return weights

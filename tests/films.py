@@ -95,6 +95,7 @@ def make_film(
 
 def colour_film(path: Path, lengths: tuple[int, ...] = (14, 11), size: tuple[int, int] = SIZE, seed: int = 10) -> Path:
     """A film in true colour, of ``lengths`` frames a shot."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1"})
         stream.height, stream.width = size

@@ -10,6 +10,8 @@ from typing import Any
 
 #: raised whenever a metric or the way results are read changes, so that older items are measured again
 PROTOCOL = 2
+#: the slope over fewer frames says nothing of a hundred
+DRIFT_FRAMES = 10
 PER_FRAME = ("psnr_lab", "psnr_rgb", "delta_e2000", "l2_ab", "colourfulness", "colourfulness_truth")
 
 
@@ -60,12 +62,14 @@ class Item:
         return sum(values) / len(values)
 
     @property
-    def drift(self) -> float:
-        """Slope of PSNR-Lab over distance from the reference, dB per 100 frames (least squares); 0 for a single frame."""
+    def drift(self) -> float | None:
+        """Slope of PSNR-Lab over distance from the reference, dB per 100 frames (least squares); None for fewer than DRIFT_FRAMES."""
         values = self.per_frame["psnr_lab"]
+        if len(values) < DRIFT_FRAMES:
+            return None
         middle, mean = (len(values) - 1) / 2, self.mean("psnr_lab")
         spread = sum((k - middle) ** 2 for k in range(len(values)))
-        return 100 * sum((k - middle) * (v - mean) for k, v in enumerate(values)) / spread if spread else 0.0
+        return 100 * sum((k - middle) * (v - mean) for k, v in enumerate(values)) / spread
 
     def to_bytes(self) -> bytes:
         """JSON of all fields and the key."""

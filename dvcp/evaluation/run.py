@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,9 @@ def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
     """
     urls = find_clips(settings.clips)
     methods = {name: create(name, **settings.options) for name in settings.methods}
+    for method in methods.values():
+        if isinstance(method, Networks):
+            method.load()
     items: list[Item] = []
     failed: list[str] = []
     with _reporting(len(urls) * len(methods), progress) as report:
@@ -165,6 +169,8 @@ def kept_or_measured(source: Source, name: str, method: Method, settings: Evalua
     url = files.join(settings.out, "items", f"{item_name(source.name, name, key)}.json")
     kept = files.get_bytes(url)
     item = Item.from_bytes(kept, key) if kept is not None else None
+    if item and item.ssim is None and find_spec("skimage"):
+        item = None
     if item is None or not files.exists(strip_url(settings.out, item)):
         item = measure(source, name, method, settings)
         files.put_bytes(item.to_bytes(), url)

@@ -31,7 +31,7 @@ class Scores:
         cdc, cdc_truth: colour distribution consistency; None where no clip has two frames.
         colourfulness, colourfulness_truth: Hasler and Suesstrunk.
         warp_error and the rest: see :class:`dvcp.evaluation.item.Item`.
-        drift: slope of PSNR-Lab, dB per 100 frames.
+        drift: slope of PSNR-Lab, dB per 100 frames; None where every clip is too short for one.
     """
 
     psnr_lab: Mapping[int, float]
@@ -47,7 +47,7 @@ class Scores:
     warp_error_soft: float | None
     warp_error_soft_truth: float | None
     ssim: float | None
-    drift: float
+    drift: float | None
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,9 @@ class Summary:
         rows = [
             [
                 method,
-                *(f"{v:.2f}" for v in (*s.psnr_lab.values(), s.drift, s.psnr_rgb)),
+                *(f"{v:.2f}" for v in s.psnr_lab.values()),
+                _known(s.drift, 2),
+                f"{s.psnr_rgb:.2f}",
                 _known(s.ssim, 4),
                 *(f"{v:.2f}" for v in (s.delta_e2000, s.l2_ab)),
                 *(_known(v, 6) for v in (s.cdc, s.warp_error, s.warp_error_soft)),
@@ -189,8 +191,9 @@ def mean_scores(items: Sequence[Item], horizons: Iterable[int]) -> Scores:
         warp_error_truth=_mean_known(item.warp_error_truth for item in items),
         warp_error_soft=_mean_known(item.warp_error_soft for item in items),
         warp_error_soft_truth=_mean_known(item.warp_error_soft_truth for item in items),
-        ssim=_mean_known(item.ssim for item in items),
-        drift=sum(item.drift for item in items) / len(items),
+        # not over some of the clips: those without were measured where scikit-image was not installed
+        ssim=None if any(item.ssim is None for item in items) else _mean_known(item.ssim for item in items),
+        drift=_mean_known(item.drift for item in items),
     )
 
 

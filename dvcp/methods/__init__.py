@@ -40,3 +40,17 @@ def create(name: str, **options: Any) -> Method:
         except TypeError as error:
             raise ConfigError(f"method {name}: {error}") from error
     raise ConfigError(f"no method {name!r}", hint=f"one of {', '.join(NAMES)}")
+
+
+def names_for(weights: str) -> tuple[str, ...]:
+    """Methods that a weights file serves, and those that need none.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    from dvcp.methods.networks import Networks
+    from dvcp.nets.weights import parts_of
+
+    held = parts_of(weights)
+    made = {name: create(name, weights=weights) for name in NAMES}
+    return tuple(name for name, method in made.items() if not isinstance(method, Networks) or held.issuperset(method.needs))

@@ -21,10 +21,12 @@ class _Baseline:
     """No anchor, nothing matched; the state is the reference's chroma."""
 
     name = ""
+    #: raised with every change of the code that changes the picture
+    revision = 1
     window = WindowSpec(8)
 
     def digest(self) -> str:
-        return hashlib.sha256(f"baseline {self.name} 1".encode()).hexdigest()
+        return hashlib.sha256(f"baseline {self.name} {self.revision}".encode()).hexdigest()
 
     def anchor(self, reference: Reference, colour: ColourSpec) -> NDArray[np.float32]:
         return reference.chroma
@@ -63,6 +65,7 @@ class Flow(_Baseline):
     """Colour moved frame by frame along dense inverse search optical flow, on the chroma grid."""
 
     name = "flow"
+    revision = 2
 
     def start(self, reference: Reference, colour: ColourSpec) -> State | None:
         return {"chroma": reference.chroma, "gray": _gray(reference.luma, colour)}

@@ -21,7 +21,7 @@ from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Proposals, Reference, Window
 from dvcp.methods.carry import Carried, State, Track
 from dvcp.methods.grid import WorkingGrid
-from dvcp.methods.networks import Networks
+from dvcp.methods.networks import Networks, check_feedback
 from dvcp.nets.choice import ChoiceNet
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.weights import DEFAULT, load_part
@@ -62,6 +62,9 @@ class Settings:
     working_height: int = 576
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        check_feedback(self.feedback)
+
 
 @dataclass(frozen=True, eq=False)
 class _Matched:
@@ -89,6 +92,11 @@ class GuidedPropagation(Networks):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.settings = settings
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        fused = self.settings.branches == "dvcp" and self.settings.feedback == "fused"
+        return ("descriptor", "choice") if fused else ("descriptor",)
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:

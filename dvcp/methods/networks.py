@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dvcp.colour import ColourSpec
+from dvcp.errors import ConfigError
 from dvcp.methods.base import Chroma, Evidence, Window, WindowSpec
 from dvcp.methods.grid import WorkingGrid
 from dvcp.nets.features import Backbone, load_backbone
@@ -32,6 +33,12 @@ class NetworkSettings(Protocol):
     def working_height(self) -> int: ...
     @property
     def device(self) -> str: ...
+
+
+def check_feedback(feedback: str) -> None:
+    """Raises ConfigError unless it is "fused" or "local"."""
+    if feedback not in ("fused", "local"):
+        raise ConfigError(f"feedback {feedback!r}", hint="fused or local")
 
 
 class Networks:
@@ -56,6 +63,23 @@ class Networks:
         # What the weights are, never where they lie.
         parts |= {"weights": self.weights_digest, "backbone_weights": self._backbone.weights_digest}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Parts of the weights file this method cannot do without."""
+        raise NotImplementedError
+
+    def _net(self, part: str) -> Any:
+        raise NotImplementedError
+
+    def load(self) -> None:
+        """Load what the method needs now, where a wrong file costs nothing yet.
+
+        Raises:
+            WeightsError: the file cannot be read, or holds other parts.
+        """
+        for part in self.needs:
+            self._net(part)
 
     @property
     def weights_digest(self) -> str:

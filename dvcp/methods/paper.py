@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Proposals, Reference, Window
-from dvcp.methods.networks import Networks
+from dvcp.methods.networks import Networks, check_feedback
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.weights import PAPER, load_local, load_part
 from dvcp.ops.codes import to_codes
@@ -51,6 +51,9 @@ class Settings:
     working_height: int = 576
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        check_feedback(self.feedback)
+
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
@@ -76,6 +79,13 @@ class DeepPropagation(Networks):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.settings = settings
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        if self.settings.branches == "paper-global":
+            return ()
+        fused = self.settings.branches == "paper" and self.settings.feedback == "fused"
+        return ("local", "fusion") if fused else ("local",)
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:

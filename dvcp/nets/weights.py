@@ -50,11 +50,20 @@ def weights_digest(url: str = DEFAULT) -> str:
     return hashlib.sha256(_read(url)).hexdigest()
 
 
-def _tensors(prefix: str, url: str) -> dict[str, Tensor]:
+def parts_of(url: str) -> set[str]:
+    """Names of the networks in a weights file. Raises WeightsError."""
+    return {name.partition(".")[0] for name in _all(url)}
+
+
+def _all(url: str) -> dict[str, Tensor]:
     try:
-        found = {k.removeprefix(prefix): v.float() for k, v in load(_read(url)).items() if k.startswith(prefix)}
+        return load(_read(url))
     except SafetensorError as error:
         raise WeightsError(f"is no safetensors file: {error}", file=url, hint=_HINT) from error
+
+
+def _tensors(prefix: str, url: str) -> dict[str, Tensor]:
+    found = {k.removeprefix(prefix): v.float() for k, v in _all(url).items() if k.startswith(prefix)}
     if not found:
         raise WeightsError(f"holds no {prefix}* tensors", file=url, hint=_HINT)
     return found

@@ -26,7 +26,7 @@ _MALLOC = {
     "GOMP_SPINCOUNT": "0",
 }
 #: CPU threads of a network actor: one propagator for every four cores
-_THREADS = 4
+THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,11 @@ class PoolSettings:
 
 
 @contextmanager
-def connected(settings: PoolSettings) -> Iterator[None]:
+def connected(settings: PoolSettings, *, log_to_driver: bool = False) -> Iterator[None]:
     """A Ray connection for the block: an existing one is used and left, one that is made here is shut down.
+
+    Args:
+        log_to_driver: show what actors print.
 
     Raises:
         ConfigError: no cluster answers at the address.
@@ -63,7 +66,7 @@ def connected(settings: PoolSettings) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts its workers at niceness 15: beside any other busy program they get a thirtieth of a core, and runs seem to hang.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
+    quiet: dict[str, Any] = {"log_to_driver": log_to_driver, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if settings.address:
             ray.init(address=settings.address, **quiet)
@@ -83,13 +86,13 @@ def lanes(settings: PoolSettings, writer: type = Writer) -> Iterator[list[Lane]]
     """The actors of a job, killed at the end so that devices are free again. ``writer`` keeps what its lane makes."""
     have = ray.cluster_resources()
     gpus, cores = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
-    width = settings.propagators or (gpus if gpus else max(1, cores // _THREADS))
+    width = settings.propagators or (gpus if gpus else max(1, cores // THREADS))
     matchers = settings.matchers or width
     share = 0.5 if gpus else 0.0
     propagator_gpus = share if settings.propagator_gpus is None else settings.propagator_gpus
     matcher_gpus = share if settings.matcher_gpus is None else settings.matcher_gpus
     # Whatever the pool sizes: sums of one thread and of several round differently, and no picture may depend on how many actors there are.
-    threads = settings.threads or min(_THREADS, cores)
+    threads = settings.threads or min(THREADS, cores)
     log.info("%d propagators (%g GPU), %d matchers (%g GPU), %d threads", width, propagator_gpus, matchers, matcher_gpus, threads)
     made: list[Any] = []
 

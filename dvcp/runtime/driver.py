@@ -37,12 +37,18 @@ def missing(plan: Sequence[Segment], ledger: Ledger) -> list[Segment]:
 
 
 def run(
-    segments: Sequence[Segment], work: Work, lanes: Sequence[Lane], report: Callable[[Segment, Progress | SegmentRecord | None], None]
+    segments: Sequence[Segment],
+    work: Work,
+    lanes: Sequence[Lane],
+    report: Callable[[Segment, Progress | SegmentRecord | None], None],
+    *,
+    past_damage: bool = False,
 ) -> list[SegmentRecord]:
     """Compute ``segments`` (from :func:`missing`).
 
     Args:
         report: called with progress, with a finished segment's record, and with None when a segment was lost and starts again.
+        past_damage: go on behind a segment whose frames cannot be read, with those that need nothing of it.
 
     Raises:
         DvcpError: the first error that trying again cannot mend; segments already under way are finished first, so nothing done is lost.
@@ -54,7 +60,7 @@ def run(
     records: list[SegmentRecord] = []
     failure: DvcpError | None = None
     while waiting or running:
-        while free and waiting and failure is None:
+        while free and waiting and (failure is None or (past_damage and isinstance(failure, MediaError))):
             ready = next((s for s in waiting if not s.needs & pending_states), None)
             if ready is None:
                 break

@@ -17,11 +17,12 @@ from dvcp.errors import ConfigError, DvcpError, MediaError, StoreError
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
+from dvcp.methods.networks import Networks
 from dvcp.runtime import driver
 from dvcp.runtime.actors import Lane, Progress, Work
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
 from dvcp.runtime.job import windows_ahead
-from dvcp.runtime.plan import Planner, ReferenceSource, Segment
+from dvcp.runtime.plan import ENGINE, Planner, ReferenceSource, Segment
 from dvcp.runtime.record import Recorder
 from dvcp.shots.detect import detect_shots
 from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots
@@ -30,7 +31,6 @@ from dvcp.store.intermediates import SCHEMA_VERSION, Shard, write_manifest
 from dvcp.store.ledger import Ledger, SegmentRecord
 
 log = logging.getLogger(__name__)
-Report = Callable[[Segment, Progress | SegmentRecord | None], None]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,22 @@ class Film:
     window: int
 
 
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of one film.
+
+    Attributes:
+        film: None when it could not even be planned.
+        frames: computed now.
+        error: one line; "" when the dataset has all of it.
+    """
+
+    source: str
+    film: Film | None = None
+    frames: int = 0
+    error: str = ""
+
+
 def open_dataset(settings: PrecomputeSettings) -> dict[str, Any]:
     """Say in ``dataset.json`` what the dataset is made with, or check that it is made with the same.
 
@@ -82,18 +98,22 @@ def open_dataset(settings: PrecomputeSettings) -> dict[str, Any]:
         WeightsError: the method's weights cannot be loaded.
     """
     method = create(settings.method, **settings.options)
+    assert isinstance(method, Networks)
+    method.load()
     made = {
-        "schema": SCHEMA_VERSION, "method": settings.method, "options": settings.options, "method_digest": method.digest(),
-        "rollout": settings.rollout, "seed": settings.seed, "window": method.window.frames,
+        "schema": SCHEMA_VERSION, "engine": ENGINE, "method": settings.method, "method_digest": method.digest(),
+        "rollout": settings.rollout, "seed": settings.seed, "segment_frames": settings.segment_frames, "window": method.window.frames,
     }  # fmt: skip
     url = files.join(files.absolute(settings.out), "dataset.json")
-    body = json.dumps(made, indent=1).encode()
+    # What the options decide is in the method's digest: a weights file may be called by another path.
+    body = json.dumps(made | {"options": settings.options}, indent=1).encode()
     if not files.put_bytes(body, url, exclusive=True):
         found = json.loads(files.get_bytes(url) or b"{}")
-        other = [name for name in made if found.get(name) != made[name]]
+        other = [f"{name} {found.get(name)}, not {made[name]}" for name in made if found.get(name) != made[name]]
         if other:
-            what = ", ".join(f"{name} {found.get(name)}" for name in other)
+            what = "; ".join(other).replace("method_digest", "weights, options or device (digest)")
             raise StoreError(f"was begun with {what}", file=settings.out, hint="choose another --out or remove it")
+    made["options"] = settings.options
     return made
 
 
@@ -134,31 +154,58 @@ def _pieces(shots: ShotList, rollout: int) -> ShotList:
     return from_cuts(shots.source, shots.rate, shots.frames, cuts[1:])
 
 
-def compute(settings: PrecomputeSettings, film: Film, free: Sequence[Lane], report: Report) -> list[SegmentRecord]:
-    """Compute what the dataset lacks of one film.
+def compute_film(
+    settings: PrecomputeSettings, made: dict[str, Any], source: str, free: Sequence[Lane], report: Callable[[str, int, int], None]
+) -> Outcome:
+    """Compute what the dataset lacks of one film. Whatever goes wrong stays with it: finished shards stay, and the outcome says why.
 
-    Raises:
-        DvcpError: what could not be mended; finished shards stay.
+    Args:
+        report: see :func:`precompute`.
     """
-    todo = driver.missing(film.plan, Ledger(settings.out))
-    ahead = windows_ahead(film.info, film.window, settings.memory_mb)
-    work = Work(film.info, settings.method, tuple(sorted(settings.options.items())), files.absolute(settings.out), ahead)
-    return driver.run(todo, work, free, report) if todo else []
+    film, name, records = None, stem(source), list[SegmentRecord]()
+
+    def progress(_segment: Segment, item: Progress | SegmentRecord | None) -> None:
+        if isinstance(item, Progress):
+            report(name, item.frames, 0)
+        elif item is not None:
+            records.append(item)
+
+    error = ""
+    try:
+        film = prepare(settings, source, made)
+        todo = driver.missing(film.plan, Ledger(settings.out))
+        report(name, 0, sum(len(window) for segment in todo for window in segment.legs[0].windows))
+        ahead = windows_ahead(film.info, film.window, settings.memory_mb)
+        work = Work(film.info, settings.method, tuple(sorted(settings.options.items())), files.absolute(settings.out), ahead)
+        if todo:
+            # One damaged frame costs its segment, and not the rest of the reel.
+            driver.run(todo, work, free, progress, past_damage=True)
+        log.info("%s: %d shards, %d of them computed now", name, len(film.plan), len(todo))
+    except DvcpError as problem:
+        error = str(problem)
+    except Exception as problem:
+        # a night of films must not be lost to what one of them makes a library do
+        log.debug("%s", source, exc_info=True)
+        error = f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}"
+    return Outcome(source, film, sum(r.frames for r in records), error)
 
 
-def finish(settings: PrecomputeSettings, made: dict[str, Any], films: Sequence[Film]) -> list[Shard]:
-    """Write the manifest: the shards of ``films`` and of every film it already listed."""
+def finish(settings: PrecomputeSettings, made: dict[str, Any], outcomes: Sequence[Outcome]) -> list[Shard]:
+    """Write the manifest: the shards of these films, and of every other film it already listed."""
     url = files.absolute(settings.out)
-    old = json.loads(files.get_bytes(files.join(url, "manifest.json")) or b"{}").get("shards", [])
-    names = {s["source"]: s["video"] for s in old} | {f.digest: stem(f.info.url) for f in films}
-    records = [r for r in Ledger(url).records() if r.identity.source in names and r.identity.method == made["method_digest"]]
-    shards = [
-        Shard(r.file, r.frames, r.bytes, r.sha256, names[r.identity.source], r.identity.source, r.span.first, r.span.stop) for r in records
-    ]
+    films = {o.film.digest: o.film for o in outcomes if o.film}
+    old = [Shard(**s) for s in json.loads(files.get_bytes(files.join(url, "manifest.json")) or b"{}").get("shards", [])]
+    shards = [s for s in old if s.source not in films]
+    records = {r.key: r for r in Ledger(url).records()}
+    for film in films.values():
+        done = [records[s.key] for s in film.plan if s.key in records]
+        shards += [
+            Shard(r.file, r.frames, r.bytes, r.sha256, stem(film.info.url), film.digest, r.span.first, r.span.stop) for r in done
+        ]
+        if len(done) == len(film.plan):
+            Ledger(url).remove_states({state for segment in film.plan for state in segment.gives})
     shards.sort(key=lambda s: (s.video, s.source, s.first))
     write_manifest(url, made, shards)
-    for film in films:
-        Ledger(url).remove_states({state for segment in film.plan for state in segment.gives})
     return shards
 
 
@@ -176,31 +223,26 @@ def precompute(
     Raises:
         DvcpError: of the dataset itself: other settings, weights, storage, cluster.
     """
-    made, failed, films = open_dataset(settings), [], []
+    made = open_dataset(settings)
     with connected(settings.pools), lanes(settings.pools, Recorder) as free:
         idle = shared_out(free, len(sources))
 
-        def one(source: str) -> Film | str:
-            group, name = idle.get(), stem(source)
+        def one(source: str) -> Outcome:
+            group = idle.get()
             try:
-                film = prepare(settings, source, made)
-                todo = driver.missing(film.plan, Ledger(settings.out))
-                report(name, 0, sum(len(window) for segment in todo for window in segment.legs[0].windows))
-                compute(settings, film, group, lambda _, item: report(name, item.frames, 0) if isinstance(item, Progress) else None)
-                log.info("%s: %d shards, %d of them computed now", name, len(film.plan), len(todo))
-                return film
-            except DvcpError as error:
-                return str(error)
+                return compute_film(settings, made, source, group, report)
             finally:
                 idle.put(group)
 
-        with ThreadPoolExecutor(idle.qsize()) as pool:
-            for done in pool.map(one, sources):
-                if isinstance(done, Film):
-                    films.append(done)
-                else:
-                    failed.append(done)
-    return finish(settings, made, films), failed
+        pool = ThreadPoolExecutor(idle.qsize())
+        try:
+            outcomes = list(pool.map(one, sources))
+        except BaseException:
+            # Ctrl-C: the films under way end when their actors are killed on the way out, not hours later.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+    return finish(settings, made, outcomes), [o.error for o in outcomes if o.error]
 
 
 def shared_out(free: Sequence[Lane], films: int) -> SimpleQueue[Sequence[Lane]]:

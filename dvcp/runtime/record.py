@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 import numpy as np
 import ray
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from dvcp.colour import chroma_to_unit
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
+from dvcp.media.source import stem
 from dvcp.ops.codes import to_codes
 from dvcp.runtime.actors import Actor, Lane, Progress, Work
 from dvcp.runtime.plan import Segment
@@ -53,8 +53,8 @@ class Recorder(Actor):
                             truth = _truth(info, segment.span, planes["gray"].shape[-2:])
                         for k, frame in enumerate(frames):
                             found = {name: plane[k] for name, plane in planes.items()} | {"chroma": truth[frame - segment.span.first]}
-                            pts, stem = int(info.frames.pts[frame]), PurePosixPath(info.url).stem
-                            out.write(Row(stem, identity.source, segment.shot, frame, pts, info.frames.timebase, reference, found))
+                            place = (frame, int(info.frames.pts[frame]), info.frames.timebase)
+                            out.write(Row(stem(info.url), identity.source, segment.shot, *place, reference, found))
                         count += len(frames)
                         yield Progress(len(frames))
                 yield Ledger(work.ledger).commit(SegmentRecord(identity, count, time.monotonic() - began, environment()), path)

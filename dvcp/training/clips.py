@@ -6,7 +6,7 @@ import csv
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit
-from dvcp.errors import ConfigError, DvcpError
-from dvcp.media.probe import probe
+from dvcp.errors import ConfigError, DvcpError, MediaError
+from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import VIDEO_SUFFIXES
 from dvcp.ops.codes import to_codes
@@ -75,8 +75,21 @@ def select_files(folder: str, split: str | None = None, licences: Sequence[str] 
     return files
 
 
-def _decode(path: Path, target: Path, max_height: int) -> None:
+def colour_film(path: Path) -> VideoInfo:
+    """Probe a film to learn from. Raises MediaError, also when it has no colour."""
     info = probe(str(path))
+    if info.gray:
+        raise MediaError("has no colour to learn from", file=str(path), hint="train on colour films")
+    return info
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """sha256 (hex) that tells one set of training data from another, in any order."""
+    return hashlib.sha256("\n".join(sorted(map(str, parts))).encode()).hexdigest()
+
+
+def _decode(path: Path, target: Path, max_height: int) -> None:
+    info = colour_film(path)
     scale = min(1.0, max_height / info.height)
     size = (max(2, round(info.height * scale / 2)), max(2, round(info.width * scale / 2)))
     blocks = []
@@ -118,7 +131,12 @@ def hold_out(clips: Sequence[T], every: int = 9) -> tuple[list[T], list[T]]:
     """(training, held out): every ``every``-th clip in name order is kept back to choose by, so the choice is not made on ``dev``.
 
     Too few clips to keep one back are both.
+
+    Raises:
+        ConfigError: there are none.
     """
+    if not clips:
+        raise ConfigError("nothing to train on: every clip was left out", hint="see the warnings above")
     kept = range(every // 2, len(clips), every)
     if not kept:
         return list(clips), list(clips)

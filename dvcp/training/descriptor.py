@@ -18,14 +18,13 @@ from torch.nn import functional as F
 
 from dvcp.colour import chroma_to_unit
 from dvcp.errors import DvcpError
-from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.methods.grid import WorkingGrid
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.features import Backbone, Features, load_backbone
 from dvcp.ops.softmatch import KEPT, Keys, keys_of, soft_match, soft_weights
 from dvcp.timing import Span
-from dvcp.training.clips import hold_out
+from dvcp.training.clips import colour_film, fingerprint, hold_out
 from dvcp.training.local import augment_gray
 from dvcp.training.loop import Schedule, train
 
@@ -73,7 +72,7 @@ class Pair:
 @torch.inference_mode()
 def watch(path: Path, backbone: Backbone, frames: int, max_height: int, device: torch.device, seed: int = 0) -> Watched:
     """Features of ``frames`` frames spread evenly over a clip of one shot. Raises MediaError."""
-    info, rng = probe(str(path)), np.random.default_rng(seed)
+    info, rng = colour_film(path), np.random.default_rng(seed)
     grid = WorkingGrid.of(info.height, info.width, info.colour, max_height)
     seen = []
     with FrameReader(info) as reader:
@@ -166,10 +165,11 @@ def train_descriptor(
         The network, batch norm folded, and the last held-out measurement.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    frozen, clips = load_backbone(backbone).to(device), []
+    frozen, clips, used = load_backbone(backbone).to(device), list[Watched](), list[str]()
     for number, path in enumerate(paths):
         try:
             clips.append(watch(path, frozen, frames, max_height, device, seed=number))
+            used.append(f"{path.name} {path.stat().st_size}")
         except DvcpError as error:
             log.warning("left out: %s", error)
         if (number + 1) % 10 == 0:
@@ -186,5 +186,8 @@ def train_descriptor(
         return torch.stack([match_loss(net, pair, device) for pair in pairs]).mean()
 
     log.info("descriptors: %d clips, %d held out, %s", len(chosen), len(held), device)
-    measured = train(net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held))
+    about = {"stage": "descriptor", "frames": frames, "height": max_height, "clips": fingerprint(used), "backbone": frozen.weights_digest}
+    measured = train(
+        net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held), about=about
+    )
     return net.fold(), measured

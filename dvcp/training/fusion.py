@@ -8,7 +8,7 @@ it its own mistakes, because at inference it is fused frames that are fed back.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dvcp.errors import StoreError
 from dvcp.methods.carry import age_of
 from dvcp.methods.dvcp import CUES
 from dvcp.nets.choice import ChoiceNet
@@ -25,7 +26,7 @@ from dvcp.nets.fusion import FusionNet
 from dvcp.ops.codes import from_codes
 from dvcp.ops.softmatch import doubled
 from dvcp.store.intermediates import Intermediates, Row
-from dvcp.training.clips import hold_out
+from dvcp.training.clips import fingerprint, hold_out
 from dvcp.training.local import augment_gray
 from dvcp.training.loop import Schedule, train
 
@@ -147,7 +148,14 @@ def held_out_psnr(fusion: Fusion, net: nn.Module, rows: Sequence[Row]) -> dict[s
 
 
 def train_fusion(
-    datasets: Sequence[Intermediates], method: str, folder: Path, schedule: Schedule, *, size: int = 128, start: nn.Module | None = None
+    datasets: Sequence[Intermediates],
+    method: str,
+    folder: Path,
+    schedule: Schedule,
+    *,
+    size: int = 128,
+    start: nn.Module | None = None,
+    about: Mapping[str, str] | None = None,
 ) -> tuple[nn.Module, dict[str, float]]:
     """Train the fusion of ``method`` ("dvcp" or "paper"), everything before it frozen.
 
@@ -155,11 +163,19 @@ def train_fusion(
         datasets: read as one; all rows are equally likely.
         size: crop on the working grid.
         start: network to go on from, as after a first pass.
+        about: what else tells this training from another, such as digests of weights.
 
     Returns:
         The network and the last held-out measurement.
+
+    Raises:
+        StoreError: a dataset is empty.
+        WeightsError: the folder holds a checkpoint of another training.
     """
     fusion = FUSIONS[method]
+    empty = next((data.url for data in datasets if not len(data)), None)
+    if empty:
+        raise StoreError("holds no rows to learn from", file=empty, hint="precompute colour films whose shots have several frames")
     chosen, kept = hold_out(sorted({video for data in datasets for video in data.videos}))
     parts = [data.only(set(chosen)) for data in datasets]
     ends = np.cumsum([len(part) for part in parts])
@@ -181,9 +197,11 @@ def train_fusion(
             return loss_of(fusion, net, {name: plane.to(device) for name, plane in batch.items()})
 
     log.info("fusion of %s: %d rows of %d films, %d frames held out, %s", method, ends[-1], len(chosen), len(held), device)
+    shards = fingerprint(shard.sha256 for data in datasets for shard in data.shards)
+    told = {"stage": "fusion", "method": method, "size": size, "datasets": shards, **(about or {})}
     measured = train(
-        net, optimiser, schedule, folder, draw=draw, loss_of=loss, held_out=lambda: held_out_psnr(fusion, net, held)
-    )  # fmt: skip
+        net, optimiser, schedule, folder, draw=draw, loss_of=loss, held_out=lambda: held_out_psnr(fusion, net, held), about=told
+    )
     return net.eval(), measured
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dvcp.nets.sepconv import KernelNet
 from dvcp.ops.codes import from_codes
 from dvcp.ops.sepwarp import sepwarp, sepwarp_train
-from dvcp.training.clips import Clip, hold_out
+from dvcp.training.clips import Clip, fingerprint, hold_out
 from dvcp.training.loop import Schedule, train
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ def train_local(
         return _loss(sepwarp_train(pairs[:, 0], vertical, horizontal), pairs[:, 1])
 
     log.info("F_w: %d clips, %d held out, %s", len(chosen), len(held), device)
+    about = {"stage": "local", "size": size, "clips": fingerprint(f"{clip.name} {clip.planes.shape}" for clip in clips)}
     measured = train(
-        net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held)
+        net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held), about=about
     )
     return net.fold(), measured

@@ -10,8 +10,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class _Draws(Dataset[Any]):
     def __init__(self, draw: Draw, schedule: Schedule) -> None:
         self._draw, self._seed = draw, schedule.seed
         self._rank, world = place()
-        self._count = max(1, schedule.batch // world)
+        self._count = schedule.batch // world
 
     def __getitem__(self, step: int) -> Any:
         # The generator is a function of the step, so a resumed run draws what an undisturbed one would have drawn.
@@ -84,6 +84,7 @@ def train(
     draw: Draw,
     loss_of: Callable[[nn.Module, Any], Tensor],
     held_out: Callable[[], dict[str, float]],
+    about: Mapping[str, Any],
 ) -> dict[str, float]:
     """Run until the schedule ends, resuming from ``folder/checkpoint.pt`` when it is there.
 
@@ -91,16 +92,20 @@ def train(
         draw: a batch of so many samples, drawn with the given generator.
         loss_of: loss of the network (perhaps wrapped for several devices) on a batch.
         held_out: measures the network on data not trained on; every value goes into the curve.
+        about: what is learned from what, plain values: a checkpoint of something else is refused.
 
     Returns:
         The last held-out measurement, with ``steps`` and ``minutes``.
+
+    Raises:
+        WeightsError: the folder holds a checkpoint of another training.
     """
     rank, world = place()
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
     step, spent = 0, 0.0
     if checkpoint.exists():
-        step, spent = _resume(checkpoint, net, optimiser, schedule)
+        step, spent = _resume(checkpoint, net, optimiser, _about(about, schedule))
         log.info("resumed at step %d", step)
     began, losses, measured = time.monotonic() - spent, [], {}
 
@@ -130,7 +135,7 @@ def train(
                 measured = _measure(net, held_out)
                 row = {"step": step, "minutes": (time.monotonic() - began) / 60, "loss": float(np.mean(losses)), **measured}
                 _append(folder / "curve.csv", row)
-                _save(checkpoint, net, optimiser, schedule, step, time.monotonic() - began)
+                _save(checkpoint, net, optimiser, _about(about, schedule), step, time.monotonic() - began)
                 log.info("  ".join(f"{k} {v:.5g}" for k, v in row.items()))
             losses = []
         if now >= 1:
@@ -149,18 +154,25 @@ def _measure(net: nn.Module, held_out: Callable[[], dict[str, float]]) -> dict[s
     return measured
 
 
-def _resume(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule) -> tuple[int, float]:
+def _about(about: Mapping[str, Any], schedule: Schedule) -> dict[str, str]:
+    # As text: what is compared must survive its file, and lists and tuples are the same here.
+    return {name: str(value) for name, value in {**about, "seed": schedule.seed, "batch": schedule.batch}.items()}
+
+
+def _resume(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, about: Mapping[str, str]) -> tuple[int, float]:
     saved = torch.load(path, weights_only=True, map_location="cpu")
-    if saved["schedule"]["seed"] != schedule.seed or saved["schedule"]["batch"] != schedule.batch:
-        raise WeightsError("checkpoint of another seed or batch size", file=str(path), hint="choose another --out or remove it")
+    found = saved.get("about", {})
+    other = sorted(name for name in found.keys() | about.keys() if found.get(name) != about.get(name))
+    if other:
+        raise WeightsError(f"checkpoint of another {', '.join(other)}", file=str(path), hint="choose another --out or remove it")
     net.load_state_dict(saved["net"])
     optimiser.load_state_dict(saved["optimiser"])
     return int(saved["step"]), float(saved["seconds"])
 
 
-def _save(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, schedule: Schedule, step: int, seconds: float) -> None:
+def _save(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, about: Mapping[str, str], step: int, seconds: float) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
-    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": asdict(schedule), "step": step, "seconds": seconds}
+    state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "about": dict(about), "step": step, "seconds": seconds}
     torch.save(state, part)
     part.replace(path)
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from dvcp.errors import StoreError
 from dvcp.nets.descriptor import DescriptorNet
-from dvcp.nets.weights import load_local, load_part, save_weights
+from dvcp.nets.weights import load_local, load_part, save_weights, weights_digest
 from dvcp.store.intermediates import Intermediates
 from dvcp.training.clips import load_clips, select_files
 from dvcp.training.descriptor import train_descriptor
@@ -57,7 +57,8 @@ def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: 
     )
     kind = FUSIONS[method]
     begun = load_part(start, kind.part, kind.make()) if start else None
-    net, measured = train_fusion(datasets, method, out, schedule, size=size, start=begun)
+    about = {"base": weights_digest(base), "start": weights_digest(start) if start else ""}
+    net, measured = train_fusion(datasets, method, out, schedule, size=size, start=begun, about=about)
     return _save(out, {**before, kind.part: net}, measured)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,15 +13,18 @@ import numpy as np
 import pytest
 
 from dvcp.colour import chroma_to_unit
-from dvcp.errors import ConfigError, StoreError
+from dvcp.errors import ConfigError, StoreError, WeightsError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.methods import create
 from dvcp.methods.base import Fusing, Reference, Window
+from dvcp.nets.descriptor import DescriptorNet
+from dvcp.nets.weights import save_weights
 from dvcp.runtime.precompute import PrecomputeSettings, precompute
 from dvcp.store.intermediates import Intermediates
 from dvcp.timing import Span
 from tests.films import colour_film, make_film, small_weights
+from tests.unit.shots_film import damage
 
 pytestmark = pytest.mark.slow
 
@@ -86,14 +92,72 @@ def test_run_again_computes_nothing_and_more_films_are_added(tmp_path: Path, wei
     assert not failed and [s for s in both if s.video == "a"] == first and {s.video for s in both} == {"a", "b"}
     assert all(p.stat().st_mtime_ns == then for p, then in before.items())
     assert not list((tmp_path / "set" / "states").glob("*")) if (tmp_path / "set" / "states").exists() else True
-    with pytest.raises(StoreError, match="seed 1"):
-        precompute(PrecomputeSettings(str(tmp_path / "set"), options=settings.options, seed=2), films, silent)
+    # Other segments would stand beside the old ones, and every frame count twice.
+    for other in ({"seed": 2}, {"segment_frames": 16}):
+        with pytest.raises(StoreError, match=f"{next(iter(other))} [0-9]+, not {next(iter(other.values()))}"):
+            precompute(PrecomputeSettings(str(tmp_path / "set"), options=settings.options, **other), films, silent)
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(Path(weights).read_bytes())
+    again, failed = precompute(PrecomputeSettings(settings.out, options=settings.options | {"weights": str(moved)}), films, silent)
+    assert again == both and not failed, "weights are what they are, not where they lie"
     told = json.loads((tmp_path / "set" / "manifest.json").read_text())
     assert told["rows"] == sum(s["rows"] for s in told["shards"]) and told["rollout"] == 100
 
 
-def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_frame_costs_its_roll_out_and_not_the_film(tmp_path: Path, weights: str) -> None:
+    film = colour_film(tmp_path / "reel.mkv", (12, 12, 12))
+    damage(film, (5,))
+    settings = PrecomputeSettings(str(tmp_path / "set"), options={"weights": weights})
+    shards, failed = precompute(settings, [str(film)], silent)
+    assert len(failed) == 1 and "reel.mkv" in failed[0] and "frame 5" in failed[0]
+    data = Intermediates(settings.out)
+    frames = [data[k].frame for k in range(len(data))]
+    # FFV1 lost 5 to 11, and with them the cut at 12.
+    assert len(data) == sum(s.rows for s in shards) and not set(frames) & set(range(5, 24))
+    assert sum(frame >= 24 for frame in frames) == 11, "the shot behind the damage is whole"
+
+
+def test_the_flow_names_what_failed_and_goes_on_where_it_was(tmp_path: Path, weights: str) -> None:
+    films = tmp_path / "films"
+    for k, name in enumerate("ab"):
+        colour_film(films / f"{name}.mkv", (9,), seed=k)
+    (films / "broken.mkv").write_bytes(b"\x1aE\xdf\xa3 no film")
+    script = (
+        "import json, sys; from pipelines.precompute import precompute_archive; films, out, weights = sys.argv[1:]; "
+        "state = precompute_archive(films, out, options={'weights': weights}, return_state=True); "
+        "data = state.data if isinstance(state.data, list) else state.result(raise_on_failure=False); "
+        "print('RESULT ' + json.dumps([state.is_completed(), data]))"
+    )
+
+    def run() -> tuple[bool, list[dict[str, object]]]:
+        env = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        command = [sys.executable, "-c", script, str(films), str(tmp_path / "set"), weights]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
+        line = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
+        assert line, done.stdout + done.stderr
+        completed, rows = json.loads(line.removeprefix("RESULT "))
+        return completed, rows
+
+    completed, rows = run()
+    assert not completed and "broken.mkv" in str(rows[2]["error"])
+    assert [(r["computed"], r["rows"]) for r in rows] == [(8, 8), (8, 8), (0, 0)]
+    (films / "broken.mkv").unlink()
+    completed, rows = run()
+    assert completed and [(r["computed"], r["rows"], r["error"]) for r in rows] == [(0, 8, ""), (0, 8, "")]
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path: Path, weights: str) -> None:
     with pytest.raises(ConfigError, match="no fusion to train"):
         PrecomputeSettings(str(tmp_path), method="copy")
     with pytest.raises(ConfigError, match="reaches nothing"):
         PrecomputeSettings(str(tmp_path), rollout=1)
+    descriptor = tmp_path / "descriptor.safetensors"
+    save_weights(descriptor, {"descriptor": DescriptorNet()}, {})
+    refused: list[tuple[str, dict[str, str], type[Exception]]] = [
+        ("feedback 'fuse'", {"weights": weights, "feedback": "fuse"}, ConfigError),
+        ("holds no choice", {"weights": str(descriptor), "feedback": "fused"}, WeightsError),
+    ]
+    for what, options, kind in refused:
+        with pytest.raises(kind, match=what):
+            precompute(PrecomputeSettings(str(tmp_path / "set"), options=options), [], silent)
+    assert not (tmp_path / "set").exists(), "nothing is begun that cannot be"

@@ -40,8 +40,9 @@ class Regression:
         x = torch.linspace(-1, 1, 30).reshape(10, 3)
         return {"error": float(((self.net(x)[:, 0] - x.sum(1)) ** 2).mean())}
 
-    def run(self, folder: Path, schedule: Schedule = SCHEDULE) -> dict[str, float]:
-        return train(self.net, self.optimiser, schedule, folder, draw=self.draw, loss_of=self.loss, held_out=self.held_out)
+    def run(self, folder: Path, schedule: Schedule = SCHEDULE, about: dict[str, object] | None = None) -> dict[str, float]:
+        parts = {"draw": self.draw, "loss_of": self.loss, "held_out": self.held_out}
+        return train(self.net, self.optimiser, schedule, folder, **parts, about=about or {"stage": "test"})
 
 
 def curve(folder: Path) -> list[dict[str, str]]:
@@ -99,9 +100,14 @@ def test_time_ends_a_run_too(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     Regression().run(tmp_path)
-    for other in (Schedule(20, 0, 4, 0.05, seed=2), Schedule(20, 0, 8, 0.05)):
-        with pytest.raises(WeightsError, match="another seed or batch size"):
-            Regression().run(tmp_path, other)
+    others: list[tuple[str, Schedule, dict[str, object]]] = [
+        ("seed", Schedule(20, 0, 4, 0.05, seed=2), {"stage": "test"}),
+        ("batch", Schedule(20, 0, 8, 0.05), {"stage": "test"}),
+        ("clips, stage", SCHEDULE, {"stage": "other", "clips": "ab"}),
+    ]
+    for what, schedule, about in others:
+        with pytest.raises(WeightsError, match=f"another {what}"):
+            Regression().run(tmp_path, schedule, about)
 
 
 def test_the_rate_warms_up_and_falls_along_a_cosine() -> None:
