@@ -214,8 +214,9 @@ def evaluate(
     from dvcp.evaluation.run import EvaluationSettings
     from dvcp.evaluation.run import evaluate as measure
 
-    served = names_for(weights) if weights else NAMES
-    names = served if methods is None else tuple(m.strip() for m in methods.split(",") if m.strip())
+    if methods is None:
+        methods = ",".join(names_for(weights) if weights else NAMES)
+    names = tuple(m.strip() for m in methods.split(",") if m.strip())
     summary = measure(EvaluationSettings(clips, names, frames, out, _options(weights)), progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:

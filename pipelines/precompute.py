@@ -19,7 +19,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from dvcp.media.source import find_sources
 from dvcp.runtime.actors import Lane
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
-from dvcp.runtime.precompute import Outcome, PrecomputeSettings, compute_film, finish, open_dataset, shared_out
+from dvcp.runtime.precompute import Outcome, PrecomputeSettings, broken, compute_film, finish, open_dataset, shared_out
 from dvcp.runtime.record import Recorder
 from pipelines.steps import step
 
@@ -27,14 +27,10 @@ from pipelines.steps import step
 @step("precompute film")
 def film_step(settings: PrecomputeSettings, made: dict[str, Any], source: str, idle: SimpleQueue[Sequence[Lane]]) -> Outcome:
     """Compute what the dataset lacks of one film, or say in one line why that cannot be."""
-    group = idle.get()
-    try:
-        return compute_film(settings, made, source, group, lambda film, done, found: None)
-    finally:
-        idle.put(group)
+    return compute_film(settings, made, source, idle, lambda film, done, found: None)
 
 
-@flow(name="precompute archive", persist_result=False, task_runner=ThreadPoolTaskRunner(max_workers=64))  # type: ignore[arg-type]
+@flow(name="precompute archive", persist_result=False, task_runner=ThreadPoolTaskRunner(max_workers=64))  # type: ignore[arg-type] # its base is generic
 def precompute_archive(
     sources: str | list[str],
     out: str,
@@ -57,14 +53,14 @@ def precompute_archive(
     with connected(settings.pools), lanes(settings.pools, Recorder) as free:
         idle = shared_out(free, len(films))
         running = [film_step.submit(settings, made, film, idle) for film in films]
-        outcomes = [future.result() for future in running]
+        ended = [future.result(raise_on_failure=False) for future in running]
+    # What is no outcome is what the last retry raised.
+    outcomes = [e if isinstance(e, Outcome) else broken(film, e) for film, e in zip(films, ended, strict=True)]
     shards = finish(settings, made, outcomes)
     held = Counter[str]()
     for shard in shards:
         held[shard.source] += shard.rows
-    rows = [
-        {"film": o.source, "computed": o.frames, "rows": held[o.film.digest] if o.film else 0, "error": o.error} for o in outcomes
-    ]
+    rows = [{"film": o.source, "computed": o.frames, "rows": held[o.film.digest] if o.film else 0, "error": o.error} for o in outcomes]
     create_table_artifact(table=rows, key="precompute-archive", description=f"{sum(s.rows for s in shards)} rows in {out}")
     failed = [row["error"] for row in rows if row["error"]]
     if failed:

@@ -27,7 +27,7 @@ from dvcp.evaluation.plots import plot, strip, strip_frames, strip_url
 from dvcp.evaluation.stability import Motion, motions, warp_errors
 from dvcp.evaluation.tables import CEILING, Summary, tables
 from dvcp.loop import colorize_frames
-from dvcp.media.probe import probe
+from dvcp.media.probe import probe_colour
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import VIDEO_SUFFIXES, content_digest
 from dvcp.media.stills import frame_to_rgb, write_still
@@ -88,9 +88,7 @@ class Source:
     @cached_property
     def film(self) -> Film:
         """Decoded at the first use. Raises MediaError, also for a clip that has no colour or nothing after its first frame."""
-        info = probe(self.url)
-        if info.gray:
-            raise MediaError("has no colour to compare with", file=self.url, hint="evaluate on colour clips")
+        info = probe_colour(self.url, "to compare with")
         if len(info.frames) < 2:
             raise MediaError("has a single frame: nothing follows the reference", file=self.url, hint="evaluate on longer clips")
         with FrameReader(info) as reader:

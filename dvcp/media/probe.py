@@ -143,6 +143,14 @@ def probe(url: str) -> VideoInfo:
     return VideoInfo(url=url, frames=table, counted=counted, announced_frames=announced or len(table), **facts)
 
 
+def probe_colour(url: str, use: str = "to learn from") -> VideoInfo:
+    """:func:`probe` a film whose true colour is wanted, ``use`` says what for. Raises MediaError, also when it has none."""
+    info = probe(url)
+    if info.gray:
+        raise MediaError(f"has no colour {use}", file=url, hint="give colour films")
+    return info
+
+
 def video_stream(container: InputContainer, url: str) -> VideoStream:
     """The first video stream that is a film and not cover art. Raises MediaError when there is none or no decoder for it."""
     films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]

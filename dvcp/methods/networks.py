@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
 
@@ -41,7 +42,7 @@ def check_feedback(feedback: str) -> None:
         raise ConfigError(f"feedback {feedback!r}", hint="fused or local")
 
 
-class Networks:
+class Networks(ABC):
     """Base of a method. Networks are loaded when first used: a matcher never holds what only propagation needs, and the reverse."""
 
     window = WindowSpec(8)
@@ -65,12 +66,13 @@ class Networks:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
+    @abstractmethod
     def needs(self) -> tuple[str, ...]:
         """Parts of the weights file this method cannot do without."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _net(self, part: str) -> Any:
-        raise NotImplementedError
+        """The network in a part of the weights file, loaded at the first call."""
 
     def load(self) -> None:
         """Load what the method needs now, where a wrong file costs nothing yet.
@@ -90,7 +92,8 @@ class Networks:
     def _backbone(self) -> Backbone:
         if "backbone" not in self._loaded:
             self._loaded["backbone"] = load_backbone(self._settings.backbone).to(self.device)
-        return self._loaded["backbone"]  # type: ignore[no-any-return]
+        backbone: Backbone = self._loaded["backbone"]
+        return backbone
 
     def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
         return WorkingGrid.of(shape[-2], shape[-1], colour, self._settings.working_height)

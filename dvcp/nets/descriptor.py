@@ -73,7 +73,8 @@ class DescriptorNet(nn.Module):
 
     def decides(self) -> Tensor:
         """``[2]``, how sharply likeness decides at both levels."""
-        return self.sharpness.exp() + torch.tensor([BARE, 0.0], device=self.sharpness.device)
+        coarse, fine = self.sharpness.exp()
+        return torch.stack([coarse + BARE, fine])
 
     @torch.no_grad()
     def fold(self) -> DescriptorNet:

@@ -65,18 +65,22 @@ def keys_of(coarse: Tensor, fine: Tensor, colours: Tensor | None = None) -> Keys
     return Keys(coarse.flatten(1).t().contiguous(), quarters(fine), small, (coarse.shape[1], coarse.shape[2]))
 
 
-def soft_weights(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def soft_weights(
+    likeness: Tensor, fine: Tensor, reference: Keys, sharpness: Tensor, kept: int = KEPT
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How much each quarter of the likeliest cells counts.
 
     Args:
+        likeness: ``[N, M]``, of some cells of a frame to all of the reference.
+        fine: ``[N, 4, C']``, quarters of those cells.
         sharpness: ``[2]``, factors of the likeness at stride 8 and stride 4.
 
     Returns:
         Likeness of the ``kept`` likeliest cells ``[N, kept]`` and of their quarters ``[N, 4, 4 kept]``, the cells' numbers ``[N, kept]``,
         and the weights of their quarters ``[N, 4, 4 kept]``.
     """
-    score, cell = (frame.coarse @ reference.coarse.t()).topk(min(kept, len(reference.coarse)), dim=1)
-    near = torch.bmm(frame.fine, reference.fine[cell].flatten(1, 2).transpose(1, 2))
+    score, cell = likeness.topk(min(kept, len(reference.coarse)), dim=1)
+    near = torch.bmm(fine, reference.fine[cell].flatten(1, 2).transpose(1, 2))
     weight = torch.softmax(near * sharpness[1] + (score * sharpness[0]).repeat_interleave(4, 1)[:, None], 2)
     return score, near, cell, weight
 
@@ -100,7 +104,7 @@ def soft_match(frame: Keys, reference: Keys, sharpness: Tensor, kept: int = KEPT
     assert reference.colours is not None
     found, cues = [], []
     for coarse, fine in zip(frame.coarse.split(_ROWS), frame.fine.split(_ROWS), strict=True):
-        score, near, cell, weight = soft_weights(Keys(coarse, fine, None, (0, 0)), reference, sharpness, kept)
+        score, near, cell, weight = soft_weights(coarse @ reference.coarse.t(), fine, reference, sharpness, kept)
         colours = reference.colours[cell].flatten(1, 2)
         mean = torch.bmm(weight, colours)
         spread = torch.bmm(weight, colours[..., 1:].square().sum(-1, keepdim=True)) - mean[..., 1:].square().sum(-1, keepdim=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from dvcp.errors import ConfigError, DvcpError, MediaError, StoreError
-from dvcp.media.probe import VideoInfo, probe
+from dvcp.errors import ConfigError, DvcpError, StoreError
+from dvcp.media.probe import VideoInfo, probe_colour
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
 from dvcp.methods.networks import Networks
@@ -105,16 +105,15 @@ def open_dataset(settings: PrecomputeSettings) -> dict[str, Any]:
         "rollout": settings.rollout, "seed": settings.seed, "segment_frames": settings.segment_frames, "window": method.window.frames,
     }  # fmt: skip
     url = files.join(files.absolute(settings.out), "dataset.json")
-    # What the options decide is in the method's digest: a weights file may be called by another path.
-    body = json.dumps(made | {"options": settings.options}, indent=1).encode()
-    if not files.put_bytes(body, url, exclusive=True):
+    # Told and not compared: what the options decide is in the method's digest, and a weights file may be called by another path.
+    told = made | {"options": settings.options}
+    if not files.put_bytes(json.dumps(told, indent=1).encode(), url, exclusive=True):
         found = json.loads(files.get_bytes(url) or b"{}")
         other = [f"{name} {found.get(name)}, not {made[name]}" for name in made if found.get(name) != made[name]]
         if other:
             what = "; ".join(other).replace("method_digest", "weights, options or device (digest)")
             raise StoreError(f"was begun with {what}", file=settings.out, hint="choose another --out or remove it")
-    made["options"] = settings.options
-    return made
+    return told
 
 
 def prepare(settings: PrecomputeSettings, source: str, made: dict[str, Any]) -> Film:
@@ -123,9 +122,7 @@ def prepare(settings: PrecomputeSettings, source: str, made: dict[str, Any]) -> 
     Raises:
         MediaError: it cannot be read, or has no colour to learn from.
     """
-    info = probe(source)
-    if info.gray:
-        raise MediaError("has no colour to learn from", file=source, hint="precompute colour films")
+    info = probe_colour(source)
     digest = content_digest(source)
     kept = files.join(files.absolute(settings.out), "shots", f"{digest[:16]}.json")
     if files.exists(kept):
@@ -155,11 +152,16 @@ def _pieces(shots: ShotList, rollout: int) -> ShotList:
 
 
 def compute_film(
-    settings: PrecomputeSettings, made: dict[str, Any], source: str, free: Sequence[Lane], report: Callable[[str, int, int], None]
+    settings: PrecomputeSettings,
+    made: dict[str, Any],
+    source: str,
+    idle: SimpleQueue[Sequence[Lane]],
+    report: Callable[[str, int, int], None],
 ) -> Outcome:
-    """Compute what the dataset lacks of one film. Whatever goes wrong stays with it: finished shards stay, and the outcome says why.
+    """Compute what the dataset lacks of one film. What a person can mend stays with it: finished shards stay, and the outcome says why.
 
     Args:
+        idle: lanes to take and put back, from :func:`shared_out`.
         report: see :func:`precompute`.
     """
     film, name, records = None, stem(source), list[SegmentRecord]()
@@ -170,7 +172,7 @@ def compute_film(
         elif item is not None:
             records.append(item)
 
-    error = ""
+    error, free = "", idle.get()
     try:
         film = prepare(settings, source, made)
         todo = driver.missing(film.plan, Ledger(settings.out))
@@ -183,11 +185,14 @@ def compute_film(
         log.info("%s: %d shards, %d of them computed now", name, len(film.plan), len(todo))
     except DvcpError as problem:
         error = str(problem)
-    except Exception as problem:
-        # a night of films must not be lost to what one of them makes a library do
-        log.debug("%s", source, exc_info=True)
-        error = f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}"
+    finally:
+        idle.put(free)
     return Outcome(source, film, sum(r.frames for r in records), error)
+
+
+def broken(source: str, problem: BaseException) -> Outcome:
+    """The outcome of a film that something unforeseen stopped: a night of films must not be lost to what one makes a library do."""
+    return Outcome(source, error=f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}")
 
 
 def finish(settings: PrecomputeSettings, made: dict[str, Any], outcomes: Sequence[Outcome]) -> list[Shard]:
@@ -199,9 +204,7 @@ def finish(settings: PrecomputeSettings, made: dict[str, Any], outcomes: Sequenc
     records = {r.key: r for r in Ledger(url).records()}
     for film in films.values():
         done = [records[s.key] for s in film.plan if s.key in records]
-        shards += [
-            Shard(r.file, r.frames, r.bytes, r.sha256, stem(film.info.url), film.digest, r.span.first, r.span.stop) for r in done
-        ]
+        shards += [Shard(r.file, r.frames, r.bytes, r.sha256, stem(film.info.url), film.digest, r.span.first, r.span.stop) for r in done]
         if len(done) == len(film.plan):
             Ledger(url).remove_states({state for segment in film.plan for state in segment.gives})
     shards.sort(key=lambda s: (s.video, s.source, s.first))
@@ -228,11 +231,11 @@ def precompute(
         idle = shared_out(free, len(sources))
 
         def one(source: str) -> Outcome:
-            group = idle.get()
             try:
-                return compute_film(settings, made, source, group, report)
-            finally:
-                idle.put(group)
+                return compute_film(settings, made, source, idle, report)
+            except Exception as problem:
+                log.debug("%s", source, exc_info=True)
+                return broken(source, problem)
 
         pool = ThreadPoolExecutor(idle.qsize())
         try:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit
-from dvcp.errors import ConfigError, DvcpError, MediaError
-from dvcp.media.probe import VideoInfo, probe
+from dvcp.errors import ConfigError, DvcpError
+from dvcp.media.probe import probe_colour
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import VIDEO_SUFFIXES
 from dvcp.ops.codes import to_codes
@@ -75,21 +75,13 @@ def select_files(folder: str, split: str | None = None, licences: Sequence[str] 
     return files
 
 
-def colour_film(path: Path) -> VideoInfo:
-    """Probe a film to learn from. Raises MediaError, also when it has no colour."""
-    info = probe(str(path))
-    if info.gray:
-        raise MediaError("has no colour to learn from", file=str(path), hint="train on colour films")
-    return info
-
-
 def fingerprint(parts: Iterable[object]) -> str:
     """sha256 (hex) that tells one set of training data from another, in any order."""
     return hashlib.sha256("\n".join(sorted(map(str, parts))).encode()).hexdigest()
 
 
 def _decode(path: Path, target: Path, max_height: int) -> None:
-    info = colour_film(path)
+    info = probe_colour(str(path))
     scale = min(1.0, max_height / info.height)
     size = (max(2, round(info.height * scale / 2)), max(2, round(info.width * scale / 2)))
     blocks = []

@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from dvcp.colour import chroma_to_unit
 from dvcp.errors import DvcpError
+from dvcp.media.probe import probe_colour
 from dvcp.media.reader import FrameReader
 from dvcp.methods.grid import WorkingGrid
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.features import Backbone, Features, load_backbone
-from dvcp.ops.softmatch import KEPT, Keys, keys_of, soft_match, soft_weights
+from dvcp.ops.softmatch import keys_of, soft_match, soft_weights
 from dvcp.timing import Span
-from dvcp.training.clips import colour_film, fingerprint, hold_out
+from dvcp.training.clips import fingerprint, hold_out
 from dvcp.training.local import augment_gray
 from dvcp.training.loop import Schedule, train
 
@@ -72,7 +73,7 @@ class Pair:
 @torch.inference_mode()
 def watch(path: Path, backbone: Backbone, frames: int, max_height: int, device: torch.device, seed: int = 0) -> Watched:
     """Features of ``frames`` frames spread evenly over a clip of one shot. Raises MediaError."""
-    info, rng = colour_film(path), np.random.default_rng(seed)
+    info, rng = probe_colour(str(path)), np.random.default_rng(seed)
     grid = WorkingGrid.of(info.height, info.width, info.colour, max_height)
     seen = []
     with FrameReader(info) as reader:
@@ -119,9 +120,8 @@ def match_loss(net: nn.Module, pair: Pair, device: torch.device) -> Tensor:
     assert keys.colours is not None and whole.colours is not None
     stride = max(1, len(whole.coarse) // _CELLS)
     pick = slice(int(pair.start * stride), None, stride)
-    asked, truth = Keys(whole.coarse[pick], whole.fine[pick], None, (0, 0)), whole.colours[pick]
-    _, _, cell, weight = soft_weights(asked, keys, found.sharpness, KEPT)
-    likeness = asked.coarse @ keys.coarse.t()
+    likeness, truth = whole.coarse[pick] @ keys.coarse.t(), whole.colours[pick]
+    _, _, cell, weight = soft_weights(likeness, whole.fine[pick], keys, found.sharpness)
     fine = torch.bmm(weight, keys.colours[cell].flatten(1, 2)) - truth
     coarse = torch.softmax(likeness * found.sharpness[0], 1) @ keys.colours.mean(1) - truth.mean(1)
     loss = torch.zeros((), device=device)

@@ -182,7 +182,7 @@ def train_fusion(
     held = [row for data in datasets for row in _spread(data.only(set(kept)), HELD_FRAMES // len(datasets))]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(schedule.seed)
-    net = (start or fusion.make()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = (start or fusion.make()).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not annotated
     optimiser = torch.optim.Adam(net.parameters(), lr=schedule.lr)
 
     def draw(rng: np.random.Generator, count: int) -> Batch:

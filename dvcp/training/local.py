@@ -88,7 +88,7 @@ def train_local(
     weights = np.array([len(c) for c in chosen], float)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(schedule.seed)
-    net = KernelNet(taps, norm=True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = KernelNet(taps, norm=True).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not annotated
     optimiser = torch.optim.Adamax(net.parameters(), lr=schedule.lr, betas=(0.9, 0.999))
 
     def draw(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:

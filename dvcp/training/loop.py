@@ -102,10 +102,10 @@ def train(
     """
     rank, world = place()
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint, told = folder / "checkpoint.pt", _about(about, schedule)
     step, spent = 0, 0.0
     if checkpoint.exists():
-        step, spent = _resume(checkpoint, net, optimiser, _about(about, schedule))
+        step, spent = _resume(checkpoint, net, optimiser, told)
         log.info("resumed at step %d", step)
     began, losses, measured = time.monotonic() - spent, [], {}
 
@@ -135,7 +135,7 @@ def train(
                 measured = _measure(net, held_out)
                 row = {"step": step, "minutes": (time.monotonic() - began) / 60, "loss": float(np.mean(losses)), **measured}
                 _append(folder / "curve.csv", row)
-                _save(checkpoint, net, optimiser, _about(about, schedule), step, time.monotonic() - began)
+                _save(checkpoint, net, optimiser, told, step, time.monotonic() - began)
                 log.info("  ".join(f"{k} {v:.5g}" for k, v in row.items()))
             losses = []
         if now >= 1:
