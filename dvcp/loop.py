@@ -74,25 +74,27 @@ def colorize_frames(method: Method, luma: Samples, references: Mapping[int, Refe
 
     Args:
         luma: native samples ``[N, H, W]``.
-        references: by frame number in ``luma``; a picture that is no frame of the shot (``in_shot`` False) is given as number 0 or -1 and
-            must be the only one.
+        references: by frame number in ``luma``; or pictures that are no frames of the shot (``in_shot`` False), numbered -1, -2, ...,
+            the best first.
         colour: what the samples mean.
 
     Returns:
         Colour of all N frames, in film order. A reference's own frame carries the reference's colour untouched.
 
     Raises:
-        ValueError: no reference, one outside the frames, or one of another shot beside others.
+        ValueError: no reference, one outside the frames, or pictures from elsewhere beside painted frames.
     """
-    if not references or any(k >= len(luma) or (k < 0 and r.in_shot) for k, r in references.items()):
-        raise ValueError(f"references must lie in the {len(luma)} frames, not at {sorted(references)}")
-    if len(references) > 1 and not all(r.in_shot for r in references.values()):
-        raise ValueError("a reference from outside the shot must be the only one")
-    anchors = {k: method.anchor(r, colour) for k, r in references.items()}
+    if not references or any((k < 0) == r.in_shot or k >= len(luma) for k, r in references.items()):
+        where = f"references must lie in the {len(luma)} frames, or pictures from elsewhere at -1, -2, ..."
+        raise ValueError(f"{where}, not at {sorted(references)}")
+    if len({r.in_shot for r in references.values()}) > 1:
+        raise ValueError("painted frames and pictures from elsewhere cannot be given together")
+    elsewhere = [references[k] for k in sorted(references, reverse=True) if k < 0]
+    anchors = {-1: method.anchor(elsewhere, colour)} if elsewhere else {k: method.anchor([r], colour) for k, r in references.items()}
 
     def follow(at: int, span: Span, forward: bool, both: bool) -> Chroma:
         """One propagation, returned in film order."""
-        state, done = method.start(references[at], colour), []
+        state, done = method.start(elsewhere[0] if elsewhere else references[at], colour), []
         for part in leg_windows(span, method.window.frames, forward=forward, both=both):
             window = Window(tuple(part), luma[list(part)], colour)
             state, chroma = method.propagate(state, window, method.match(window, anchors[at]))
@@ -101,9 +103,8 @@ def colorize_frames(method: Method, luma: Samples, references: Mapping[int, Refe
         return Chroma(planes, confidence) if forward else Chroma(planes[::-1].copy(), confidence[::-1].copy())
 
     whole = Span(0, len(luma))
-    at, reference = next(iter(references.items()))
-    if not reference.in_shot:
-        return follow(at, whole, forward=True, both=False)
+    if elsewhere:
+        return follow(-1, whole, forward=True, both=False)
     pieces: list[Chroma] = []
     for piece in intervals(whole, sorted(references)):
         if piece.before is not None:

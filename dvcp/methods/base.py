@@ -6,6 +6,7 @@ A method is three functions free of Ray, files and clocks; the runtime knows not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -100,8 +101,12 @@ class Method(Protocol):
         """sha256 (hex) of everything that decides the output: method, configuration, weights."""
         ...
 
-    def anchor(self, reference: Reference, colour: ColourSpec) -> Any:
-        """What matching needs of a reference; computed once, read-only after (picklable, CPU arrays)."""
+    def anchor(self, references: Sequence[Reference], colour: ColourSpec) -> Any:
+        """What matching needs of the references of one propagation; computed once, read-only after (picklable, CPU arrays).
+
+        Args:
+            references: one painted frame, or one or more pictures from elsewhere, the best first.
+        """
         ...
 
     def match(self, window: Window, anchor: Any) -> Evidence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ State = dict[str, NDArray[Any]]
 
 
 class _Baseline:
-    """No anchor, nothing matched; the state is the reference's chroma."""
+    """No anchor, nothing matched; the state is the first reference's chroma."""
 
     name = ""
     #: raised with every change of the code that changes the picture
@@ -28,8 +29,8 @@ class _Baseline:
     def digest(self) -> str:
         return hashlib.sha256(f"baseline {self.name} {self.revision}".encode()).hexdigest()
 
-    def anchor(self, reference: Reference, colour: ColourSpec) -> NDArray[np.float32]:
-        return reference.chroma
+    def anchor(self, references: Sequence[Reference], colour: ColourSpec) -> NDArray[np.float32]:
+        return references[0].chroma
 
     def match(self, window: Window, anchor: NDArray[np.float32]) -> Evidence:
         return Evidence(planes=anchor[None].astype(np.float16))

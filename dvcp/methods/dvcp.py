@@ -7,7 +7,7 @@ paper's own form is :mod:`.paper`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +26,7 @@ from dvcp.nets.choice import ChoiceNet
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.weights import DEFAULT, load_part
 from dvcp.ops.codes import to_codes
-from dvcp.ops.softmatch import Keys, doubled, keys_of, soft_match
+from dvcp.ops.softmatch import Keys, doubled, joined, keys_of, soft_match
 
 Branches = Literal["dvcp", "local", "global"]
 #: how fast the local branch alone turns from one of its two proposals to the other with the luma each leaves unexplained
@@ -110,16 +110,19 @@ class GuidedPropagation(Networks):
         return keys_of(found.coarse[0], found.fine[0], colours)
 
     @torch.inference_mode()
-    def anchor(self, reference: Reference, colour: ColourSpec) -> Keys | None:
-        """Descriptors and colours of a reference, on the CPU; None for the local branch, which matches nothing."""
-        if self.settings.branches == "local" and reference.in_shot:
+    def anchor(self, references: Sequence[Reference], colour: ColourSpec) -> Keys | None:
+        """Descriptors and colours of references, on the CPU; None for the local branch, which matches nothing."""
+        if self.settings.branches == "local" and references[0].in_shot:
             return None
+        return joined([self._reference_keys(reference, colour) for reference in references]).to(torch.device("cpu"))
+
+    def _reference_keys(self, reference: Reference, colour: ColourSpec) -> Keys:
         grid = self._grid(reference.luma.shape, colour)
         half, padded = grid.luma(reference.luma[None], self.device)
         planes = torch.cat([half, grid.chroma(reference.chroma, self.device)[None]], 1)
         height, width = padded.shape[-2] // 2, padded.shape[-1] // 2
         planes = F.pad(planes, (0, width - grid.width, 0, height - grid.height), mode="replicate")
-        return self._keys(padded, planes[0]).to(torch.device("cpu"))
+        return self._keys(padded, planes[0])
 
     @torch.inference_mode()
     def match(self, window: Window, anchor: Keys | None) -> Evidence:

@@ -6,7 +6,7 @@ Y' = G_k (figure 2). ``branches`` leaves parts out, which gives the paper's two 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,8 +96,9 @@ class DeepPropagation(Networks):
         return self._loaded[part]
 
     @torch.inference_mode()
-    def anchor(self, reference: Reference, colour: ColourSpec) -> Anchor | None:
-        """Features and picture of a reference; None for the local branch, which matches nothing."""
+    def anchor(self, references: Sequence[Reference], colour: ColourSpec) -> Anchor | None:
+        """Features and picture of the first reference (the paper has one); None for the local branch, which matches nothing."""
+        reference = references[0]
         if self.settings.branches == "paper-local" and reference.in_shot:
             return None
         grid = self._grid(reference.luma.shape, colour)

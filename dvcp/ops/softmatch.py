@@ -6,6 +6,7 @@ One wrong cell of a hard match is one wrong patch of colour. Here the best few c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class Keys:
         coarse: ``[N, C]``, unit vectors, one a cell of stride 8.
         fine: ``[N, 4, C']``, unit vectors of its quarters.
         colours: ``[N, 4, 3]``, Y', Cb, Cr of its quarters; None for a frame.
-        grid: (rows, columns) of cells.
+        grid: (rows, columns) of cells; of the first picture where several are joined.
     """
 
     coarse: Tensor
@@ -63,6 +64,14 @@ def keys_of(coarse: Tensor, fine: Tensor, colours: Tensor | None = None) -> Keys
     """Cells of one frame: ``[C, r, c]``, ``[C', 2 r, 2 c]`` and, for a reference, its picture ``[3, 4 r, 4 c]`` on the working grid."""
     small = None if colours is None else quarters(F.avg_pool2d(colours[None], 2)[0])
     return Keys(coarse.flatten(1).t().contiguous(), quarters(fine), small, (coarse.shape[1], coarse.shape[2]))
+
+
+def joined(references: Sequence[Keys]) -> Keys:
+    """Several references as one: every cell of each is a candidate."""
+    if len(references) == 1:
+        return references[0]
+    coarse, fine = (torch.cat([getattr(r, name) for r in references]) for name in ("coarse", "fine"))
+    return Keys(coarse, fine, torch.cat([r.colours for r in references if r.colours is not None]), references[0].grid)
 
 
 def soft_weights(

@@ -116,9 +116,9 @@ class Decoder(Actor):
 class Matcher(_Networks):
     """Evidence for any window of any shot: stateless, so Ray may repeat a call."""
 
-    def anchor(self, work: Work, reference: ReferenceSource) -> Any:
-        """What matching needs of a reference."""
-        return self.method(work).anchor(load_reference(work.info, reference), work.info.colour)
+    def anchor(self, work: Work, references: Sequence[ReferenceSource]) -> Any:
+        """What matching needs of the references of one propagation."""
+        return self.method(work).anchor([load_reference(work.info, r) for r in references], work.info.colour)
 
     def match(self, work: Work, frames: tuple[int, ...], luma: Any, anchor: Any) -> Evidence:
         """Evidence for one window."""
@@ -189,7 +189,8 @@ class Propagator(_Networks):
     def _leg(self, work: Work, lane: Lane, leg: Leg, step: Step[T]) -> Iterator[tuple[tuple[int, ...], T]]:
         """One propagation: what ``step`` makes of each window, in propagation order. Stores the state it leaves."""
         method, ledger = self.method(work), Ledger(work.ledger)
-        state = ledger.get_state(leg.enters) if leg.enters else method.start(load_reference(work.info, leg.reference), work.info.colour)
+        first = leg.references[0]
+        state = ledger.get_state(leg.enters) if leg.enters else method.start(load_reference(work.info, first), work.info.colour)
         if leg.enters and state is None:
             raise FileNotFoundError(f"state {leg.enters} is gone from {work.ledger}")
         for window, evidence in self._windows(work, lane, leg):
@@ -206,7 +207,7 @@ class Propagator(_Networks):
             work.info, spans, not leg.forward
         )
         matcher = self._next_matcher(lane)
-        anchor = matcher.anchor.remote(work, leg.reference)
+        anchor = matcher.anchor.remote(work, leg.references)
         pending: deque[tuple[tuple[int, ...], Any, Any]] = deque()
         try:
             for part, luma in zip(leg.windows, stream, strict=False):

@@ -66,6 +66,8 @@ def connected(settings: PoolSettings, *, log_to_driver: bool = False) -> Iterato
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts its workers at niceness 15: beside any other busy program they get a thirtieth of a core, and runs seem to hang.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Ray says on stderr, at every start, that its cluster asks for a token: a cron job would mail that line each night.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": log_to_driver, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if settings.address:

@@ -37,14 +37,14 @@ class Leg:
     """One propagation across a segment.
 
     Attributes:
-        reference: what it starts from.
+        references: what it is coloured from: the painted frame it starts from, or pictures from elsewhere, the best first.
         forward: towards later frames.
         windows: frames in propagation order.
         enters: key of the stored state to begin with, or None to begin at the reference.
         leaves: key under which the state after the last window is stored, or None when nothing follows.
     """
 
-    reference: ReferenceSource
+    references: tuple[ReferenceSource, ...]
     forward: bool
     windows: tuple[range, ...]
     enters: str | None
@@ -112,17 +112,17 @@ class Planner:
         """Segments of the whole film, each behind those whose state it needs: backward propagation stands last part first.
 
         Args:
-            references: by shot number: painted frames of the shot, or one picture from elsewhere, or nothing (the shot stays gray).
+            references: by shot number: painted frames of the shot, or pictures from elsewhere (the best first), or nothing (it stays gray).
         """
         segments: list[Segment] = []
         for shot in shots.shots:
-            given = sorted(references.get(shot.number, ()), key=lambda r: -1 if r.frame is None else r.frame)
+            given = references.get(shot.number, ())
             painted = {r.frame: r for r in given if r.frame is not None}
             if painted:
                 for piece in intervals(shot.span, sorted(painted)):
                     segments += self._interval(shot.number, shot.span, piece, painted)
             else:
-                segments += self._chain(shot.number, shot.span, given[0] if given else None)
+                segments += self._chain(shot.number, shot.span, tuple(given))
         return segments
 
     def _slices(self, span: Span, forward: bool, both: bool) -> list[tuple[range, ...]]:
@@ -143,14 +143,14 @@ class Planner:
             yield self._segment(shot, whole, Span(before.frame, before.frame + 1), before, ())
             return
         both = before is not None and after is not None
-        forward = self._legs(whole, piece.span, before, True, both) if before else []
-        backward = self._legs(whole, piece.span, after, False, both)[::-1] if after else []
+        forward = self._legs(whole, piece.span, (before,), True, both) if before else []
+        backward = self._legs(whole, piece.span, (after,), False, both)[::-1] if after else []
         count = max(len(forward), len(backward))
         if both:
             for leg in backward[:0:-1]:
                 yield self._segment(shot, whole, _covered(leg), None, (leg,), scout=True)
             # Their states stand now; the second time the backward legs only read them.
-            backward = [Leg(leg.reference, False, leg.windows, leg.enters, None) for leg in backward]
+            backward = [Leg(leg.references, False, leg.windows, leg.enters, None) for leg in backward]
         for k in range(count) if before else reversed(range(count)):
             legs = tuple(legs[k] for legs in (forward, backward) if legs)
             span = _covered(legs[0])
@@ -159,27 +159,27 @@ class Planner:
             blend = (piece.before, piece.after) if piece.before is not None and piece.after is not None else None
             yield self._segment(shot, whole, written, lead, legs, blend)
 
-    def _legs(self, whole: Span, span: Span, reference: ReferenceSource, forward: bool, both: bool) -> list[Leg]:
+    def _legs(self, whole: Span, span: Span, references: tuple[ReferenceSource, ...], forward: bool, both: bool) -> list[Leg]:
         """The chain of legs of one propagation, in propagation order."""
         groups = self._slices(span, forward, both)
-        states = [self._state(whole, span, reference, group[-1][-1], forward, both) for group in groups[:-1]]
+        states = [self._state(whole, span, references, group[-1][-1], forward, both) for group in groups[:-1]]
         return [
-            Leg(reference, forward, group, enters, leaves)
+            Leg(references, forward, group, enters, leaves)
             for group, enters, leaves in zip(groups, [None, *states], [*states, None], strict=True)
         ]
 
-    def _chain(self, shot: int, span: Span, reference: ReferenceSource | None) -> Iterator[Segment]:
-        """A shot without a painted frame: coloured from a picture from elsewhere, or left gray."""
-        if reference is None:
+    def _chain(self, shot: int, span: Span, references: tuple[ReferenceSource, ...]) -> Iterator[Segment]:
+        """A shot without a painted frame: coloured from pictures from elsewhere, or left gray."""
+        if not references:
             for group in self._slices(span, True, False):
                 yield self._segment(shot, span, Span(group[0][0], group[-1][-1] + 1), None, ())
             return
-        for leg in self._legs(span, span, reference, True, False):
+        for leg in self._legs(span, span, references, True, False):
             yield self._segment(shot, span, _covered(leg), None, (leg,))
 
-    def _state(self, whole: Span, span: Span, reference: ReferenceSource, last: int, forward: bool, both: bool) -> str:
+    def _state(self, whole: Span, span: Span, references: tuple[ReferenceSource, ...], last: int, forward: bool, both: bool) -> str:
         where = (whole.first, whole.stop, span.first, span.stop, last, forward, both)
-        parts = (self.source, where, reference.frame, reference.digest, self.method, ENGINE)
+        parts = (self.source, where, *((r.frame, r.digest) for r in references), self.method, ENGINE)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _segment(
@@ -192,7 +192,7 @@ class Planner:
         blend: tuple[int, int] | None = None,
         scout: bool = False,
     ) -> Segment:
-        used = {(r.frame, r.digest) for r in [leg.reference for leg in legs] + ([painted] if painted else [])}
+        used = dict.fromkeys((r.frame, r.digest) for r in [r for leg in legs for r in leg.references] + ([painted] if painted else []))
         clock = self.info.frames
         identity = SegmentIdentity(
             source=self.source,
@@ -201,7 +201,8 @@ class Planner:
             pts_first=int(clock.pts[span.first]),
             pts_last=int(clock.pts[span.stop - 1]),
             timebase=clock.timebase,
-            references=tuple(sorted(used, key=lambda r: (-1 if r[0] is None else r[0], r[1]))),
+            # painted frames in film order; of pictures from elsewhere the first counts for most, so theirs is kept
+            references=tuple(sorted(used, key=lambda r: -1 if r[0] is None else r[0])),
             method=self.method,
             profile=self.profile,
             engine=ENGINE,

@@ -41,7 +41,7 @@ class Recorder(Actor):
         if not segment.legs:
             return
         stream = lane.propagator.propose.options(num_returns="streaming", _generator_backpressure_num_objects=2).remote(work, segment, lane)
-        reference = segment.legs[0].reference.frame
+        reference = segment.legs[0].references[0].frame
         assert reference is not None
         try:
             with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:

@@ -74,7 +74,7 @@ def test_every_frame_once_with_what_the_method_itself_would_propose(tmp_path: Pa
     made, colour = create(method, **options), info.colour
     assert isinstance(made, Fusing)
     reference = Reference(luma[start], chroma_to_unit(chroma[start], colour), True, "")
-    state, anchor = made.start(reference, colour), made.anchor(reference, colour)
+    state, anchor = made.start(reference, colour), made.anchor([reference], colour)
     for first in range(0, len(wanted), made.window.frames):
         part = wanted[first : first + made.window.frames]
         window = Window(tuple(r.frame for r in part), luma[[r.frame for r in part]], colour)

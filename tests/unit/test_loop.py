@@ -109,16 +109,16 @@ def test_neighbouring_references_leave_nothing_between_them() -> None:
     np.testing.assert_allclose(found, [0, 0.1, 0.2])
 
 
-@pytest.mark.parametrize("at", [0, -1])
-def test_a_reference_from_outside_the_shot_colours_all_of_it(at: int) -> None:
-    found = colorize_frames(create("copy"), LUMA, {at: painted(at, 0.25, in_shot=False)}, SPEC)
+def test_references_from_outside_the_shot_colour_all_of_it_the_best_first() -> None:
+    given = {-2: painted(0, 0.5, in_shot=False), -1: painted(0, 0.25, in_shot=False)}
+    found = colorize_frames(create("copy"), LUMA, given, SPEC)
     assert (values(found) == 0.25).all() and len(found.planes) == 21
     assert (found.confidence == 128).all(), "no frame is the reference's own"
 
 
 def test_references_that_make_no_sense_are_refused() -> None:
-    for references in ({}, {21: painted(0, 0)}, {-1: painted(0, 0)}):
+    for references in ({}, {21: painted(0, 0)}, {-1: painted(0, 0)}, {0: painted(0, 0, in_shot=False)}):
         with pytest.raises(ValueError, match="references must lie in the 21 frames"):
             colorize_frames(create("copy"), LUMA, references, SPEC)
-    with pytest.raises(ValueError, match="the only one"):
+    with pytest.raises(ValueError, match="cannot be given together"):
         colorize_frames(create("copy"), LUMA, {0: painted(0, 0), -1: painted(0, 0, in_shot=False)}, SPEC)

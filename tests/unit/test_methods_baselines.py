@@ -31,7 +31,7 @@ def moving(count: int, height: int, width: int, step: int = 2) -> tuple[NDArray[
 def coloured(method: Method, luma: NDArray[Any], reference: Reference, spec: ColourSpec = SPEC) -> NDArray[np.float32]:
     """Frames 1, 2, ... from a reference at frame 0."""
     window = Window(tuple(range(1, len(luma))), luma[1:], spec)
-    evidence = method.match(window, method.anchor(reference, spec))
+    evidence = method.match(window, method.anchor([reference], spec))
     state, found = method.propagate(method.start(reference, spec), window, evidence)
     shape = spec.chroma_shape(*luma.shape[1:])
     assert found.planes.shape == (len(luma) - 1, 2, *shape) and found.planes.dtype == np.float32
@@ -70,7 +70,7 @@ def test_small_and_odd_pictures(size: tuple[int, int], subsample: tuple[int, int
 def test_two_windows_in_one_go_equal_two_calls(name: str) -> None:
     luma, chroma = moving(7, 32, 48)
     method, reference = create(name), Reference(luma[0], chroma[0], True, "")
-    evidence = method.match(Window((), luma[:0], SPEC), method.anchor(reference, SPEC))
+    evidence = method.match(Window((), luma[:0], SPEC), method.anchor([reference], SPEC))
     whole = coloured(method, luma, reference)
     state, parts = method.start(reference, SPEC), []
     for first, stop in ((1, 4), (4, 7)):
@@ -84,7 +84,7 @@ def test_a_reference_from_elsewhere(name: str) -> None:
     luma, chroma = moving(3, 32, 48)
     method, reference = create(name), Reference(luma[0], chroma[0], False, "")
     window = Window((0, 1, 2), luma, SPEC)
-    _, found = method.propagate(None, window, method.match(window, method.anchor(reference, SPEC)))
+    _, found = method.propagate(None, window, method.match(window, method.anchor([reference], SPEC)))
     np.testing.assert_allclose(found.planes[0], 0 if name == "gray" else chroma[0], atol=1e-3)
 
 

@@ -62,7 +62,7 @@ def painted(spec: ColourSpec, luma: NDArray[Any], in_shot: bool = True) -> Refer
 
 def run(method: Networks, luma: NDArray[Any], reference: Reference, spec: ColourSpec, cuts: tuple[int, ...] = ()) -> Chroma:
     """All frames of ``luma``, in windows cut where asked; what travels between processes is pickled."""
-    anchor = pickle.loads(pickle.dumps(method.anchor(reference, spec)))
+    anchor = pickle.loads(pickle.dumps(method.anchor([reference], spec)))
     state, parts = method.start(reference, spec), []
     for first, stop in zip((0, *cuts), (*cuts, len(luma)), strict=True):
         window = Window(tuple(range(first, stop)), luma[first:stop], spec)
@@ -103,7 +103,7 @@ def test_two_windows_in_one_go_equal_two_calls(methods: dict[str, Networks], bra
 def test_matching_does_not_depend_on_the_window(methods: dict[str, Networks], name: str) -> None:
     spec, size = FILMS["10 bit 4:4:4"]
     luma, method = shot(spec, size), methods[name]
-    anchor = method.anchor(painted(spec, luma[0]), spec)
+    anchor = method.anchor([painted(spec, luma[0])], spec)
     whole = method.match(Window((1, 2, 3), luma[1:4], spec), anchor)
     alone = method.match(Window((2,), luma[2:3], spec), anchor)
     assert whole.planes is not None and alone.planes is not None and whole.confidence is not None and alone.confidence is not None
@@ -116,8 +116,8 @@ def test_matching_does_not_depend_on_the_window(methods: dict[str, Networks], na
 def test_the_local_branch_matches_only_what_lies_outside_the_shot(methods: dict[str, Networks], name: str) -> None:
     spec, size = FILMS["tiny"]
     luma, method = shot(spec, size), methods[name]
-    assert method.anchor(painted(spec, luma[0]), spec) is None
-    assert method.anchor(painted(spec, luma[0], in_shot=False), spec) is not None
+    assert method.anchor([painted(spec, luma[0])], spec) is None
+    assert method.anchor([painted(spec, luma[0], in_shot=False)], spec) is not None
     assert method.start(painted(spec, luma[0], in_shot=False), spec) is None
     assert method.match(Window((1,), luma[1:2], spec), None).planes is None
 
@@ -129,7 +129,7 @@ def test_what_is_proposed_is_what_is_fused(weights: str, name: str, feedback: st
     spec, size = FILMS["odd 8 bit 4:2:0"]
     luma, method = shot(spec, size), build(name, weights=weights, feedback=feedback)
     reference = painted(spec, luma[0])
-    anchor, start = method.anchor(reference, spec), method.start(reference, spec)
+    anchor, start = method.anchor([reference], spec), method.start(reference, spec)
 
     def propose(state: Any, first: int, stop: int) -> Any:
         assert isinstance(method, Fusing)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dvcp.ops.softmatch import doubled, keys_of, quarters, soft_match, whole
+from dvcp.ops.softmatch import doubled, joined, keys_of, quarters, soft_match, whole
 
 
 def described(rows: int, columns: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -74,3 +74,12 @@ def test_large_frames_are_matched_in_pieces_to_the_same_result() -> None:
 def test_evidence_is_brought_to_the_working_grid() -> None:
     found = doubled(torch.full((2, 3, 4, 6), 0.5), 7, 11)
     assert found.shape == (2, 3, 7, 11) and torch.equal(found, torch.full_like(found, 0.5))
+
+
+def test_each_place_takes_its_colours_from_the_picture_that_shows_it() -> None:
+    here, there = described(3, 4, 6), described(4, 3, 7)
+    sharp = torch.tensor([100.0, 100.0])
+    both = joined([keys_of(*here), keys_of(*there)])
+    for coarse, fine, picture in (here, there):
+        found = soft_match(keys_of(coarse, fine), both, sharp).colours
+        torch.testing.assert_close(found, F.avg_pool2d(picture[None], 2)[0], atol=1e-3, rtol=0)

@@ -79,3 +79,13 @@ def test_missing_asks_again_for_a_state_that_is_gone(planner: Planner, tmp_path:
     ledger = Ledger(str(tmp_path / "x.dvcp"))
     assert [s.key for s in missing(plan, ledger)] == [s.key for s in plan]
     assert [s.span for s in plan] == [Span(0, 17), Span(17, 33), Span(33, 49), Span(49, 60)]
+
+
+def test_pictures_from_elsewhere_all_come_along_and_their_order_is_part_of_the_key(planner: Planner) -> None:
+    given = [still(None), still(None, "b")]
+    plan = planner.plan(shots(), {2: given})
+    legs = [leg for s in plan for leg in s.legs]
+    assert legs and all(leg.references == tuple(given) for leg in legs)
+    turned = planner.plan(shots(), {2: given[::-1]})
+    assert not {s.key for s in plan if s.shot == 2} & {s.key for s in turned}
+    assert {state for s in plan for state in s.gives}.isdisjoint(state for s in turned for state in s.gives)
