@@ -294,6 +294,30 @@ def train_fusion_command(
     _train("fusion", devices, data=data, base=base, out=out, start=resume_from, size=size, schedule=schedule)
 
 
+@train_app.command("exemplar")
+@guarded
+def train_exemplar_command(
+    data: Clips,
+    out: Out,
+    photographs: Annotated[str | None, typer.Option("--stills", help="Folder of colour photographs, made to move.")] = None,
+    base: Annotated[str, typer.Option(help="Weights whose descriptors to begin with; default: what ships.")] = "default",
+    licence: Licence = [],  # noqa: B006 - Typer copies it
+    steps: Steps = 6000,
+    minutes: Minutes = 0,
+    batch: Annotated[int, typer.Option(help="Runs of frames a step.")] = 1,
+    frames: Annotated[int, typer.Option(min=4, help="Frames unrolled at a time.")] = 5,
+    height: Annotated[int, typer.Option(min=64, help="Most lines of luma; half of them are learned from.")] = 480,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    every: Every = 250,
+    devices: Devices = 1,
+    loaders: Loaders = 0,
+) -> None:
+    """Both subnets of the exemplar method, end to end, with the paper's losses."""
+    schedule = (steps, minutes, batch, rate, 1, every, loaders)
+    options = {"data": data, "photographs": photographs, "base": base, "out": out, "licences": licence, "frames": frames}
+    _train("exemplar", devices, **options, max_height=height, schedule=schedule)
+
+
 def _train(stage: str, devices: int, **options: Any) -> None:
     from dvcp.training.spread import spread
 

@@ -15,6 +15,7 @@ from dvcp.media.pixels import plane_view
 from dvcp.media.stills import frame_to_rgb, write_still
 from dvcp.nets.choice import ChoiceNet
 from dvcp.nets.descriptor import DescriptorNet
+from dvcp.nets.exemplar import ColourNet
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.sepconv import KernelNet
 from dvcp.nets.weights import save_weights
@@ -120,6 +121,7 @@ def small_weights(path: Path, taps: int = 5, seed: int = 3) -> Path:
 
     torch.manual_seed(seed)
     parts = {"local": KernelNet(taps).fold(), "fusion": FusionNet(), "descriptor": DescriptorNet(), "choice": ChoiceNet()}
+    parts |= {"colour": ColourNet()}
     save_weights(path, parts, {})
     return path
 

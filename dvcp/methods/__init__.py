@@ -9,7 +9,7 @@ from dvcp.errors import ConfigError
 from dvcp.methods.base import Method
 
 #: every name ``create`` knows, best first
-NAMES = ("dvcp", "local", "global", "paper", "paper-local", "paper-global", "flow", "copy", "gray")
+NAMES = ("dvcp", "exemplar", "local", "global", "paper", "paper-local", "paper-global", "flow", "copy", "gray")
 
 
 def create(name: str, **options: Any) -> Method:
@@ -17,8 +17,8 @@ def create(name: str, **options: Any) -> Method:
 
     Args:
         name: one of :data:`NAMES`.
-        options: for dvcp, local and global the fields of :class:`dvcp.methods.dvcp.Settings`, for paper* of
-            :class:`dvcp.methods.paper.Settings`.
+        options: the fields of the method's ``Settings``: for dvcp, local and global in :mod:`dvcp.methods.dvcp`, for exemplar in
+            :mod:`dvcp.methods.exemplar`, for paper* in :mod:`dvcp.methods.paper`.
 
     Raises:
         ConfigError: no such method or option.
@@ -31,9 +31,11 @@ def create(name: str, **options: Any) -> Method:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
         return simple[name]()
     if name in NAMES:
-        from dvcp.methods import dvcp, paper
+        from dvcp.methods import dvcp, exemplar, paper
 
         try:
+            if name == "exemplar":
+                return exemplar.ExemplarColorization(exemplar.Settings(**options))
             if name.startswith("paper"):
                 return paper.DeepPropagation(paper.Settings(branches=cast(paper.Branches, name), **options))
             return dvcp.GuidedPropagation(dvcp.Settings(branches=cast(dvcp.Branches, name), **options))

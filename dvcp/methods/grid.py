@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -50,6 +51,11 @@ class WorkingGrid:
         half = F.avg_pool2d(full, 2)
         pad = (0, -double[1] % MULTIPLE, 0, -double[0] % MULTIPLE)
         return half, F.pad(full, pad, mode="replicate") if any(pad) else full
+
+    def gray(self, padded: Tensor) -> NDArray[np.uint8]:
+        """Y' at twice the working grid, as :meth:`luma` gives it, as the flow search reads it: uint8 ``[T, 2h, 2w]``."""
+        full = padded[:, 0, : 2 * self.height, : 2 * self.width]
+        return (full * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
     def chroma(self, planes: NDArray[Any], device: torch.device) -> Tensor:
         """Centred chroma ``[..., 2, Hc, Wc]`` of the film to the working grid."""

@@ -8,46 +8,23 @@ proposal's own luma explains the frame, and how surely it came about. It also sa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from dvcp.nets.unet import UNet, seen_in
 
 WIDTHS = (24, 40, 64, 96)
 PROPOSALS, TRUSTS = 3, 7
-#: frames are padded to a multiple of this
-MULTIPLE = 8
-#: brings luma differences and chroma to about one
-_GAIN = 8.0
 
 
-class _Block(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        # Edges are repeated, because zeros show as a coloured frame around the picture.
-        self.a = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
-        self.b = nn.Conv2d(outputs, outputs, 3, padding=1, padding_mode="replicate")
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.a(x))
-        return x + F.relu(self.b(x))
-
-
-class ChoiceNet(nn.Module):
-    """U-Net of four scales."""
+class ChoiceNet(UNet):
+    """431 k parameters."""
 
     def __init__(self) -> None:
-        super().__init__()
-        inputs = 1 + 4 * PROPOSALS + TRUSTS
-        self.encoder = nn.ModuleList(_Block(a, b) for a, b in pairwise((inputs, *WIDTHS)))
-        self.decoder = nn.ModuleList(_Block(a + b, a) for a, b in reversed(list(pairwise(WIDTHS))))
-        self.last = nn.Conv2d(WIDTHS[0], PROPOSALS + 3, 1)
         # Begin as a blend that leans on what came by motion: from noise the first hundreds of steps go into learning to copy.
-        assert self.last.bias is not None
-        with torch.no_grad():
-            self.last.weight.zero_()
-            self.last.bias.copy_(torch.tensor([1.0, 1.0, -1.0, 0.0, 0.0, 0.0]))
+        super().__init__(1 + 4 * PROPOSALS + TRUSTS, WIDTHS, (1.0, 1.0, -1.0, 0.0, 0.0, 0.0))
 
     def forward(self, luma: Tensor, proposals: Sequence[Tensor], trusts: Tensor) -> tuple[Tensor, Tensor]:
         """Final chroma.
@@ -61,20 +38,10 @@ class ChoiceNet(nn.Module):
         Returns:
             float32 ``[B, 2, h, w]``, Cb and Cr centred at 0, and ``[B, 1, h, w]``, the absolute error to be expected of them.
         """
-        height, width = luma.shape[-2:]
         parts = [luma - 0.45]
         for p in proposals:
-            away = (p[:, :1] - luma) * _GAIN
-            parts += [away, p[:, 1:] * _GAIN, 2 * away.abs()]
-        x = F.pad(torch.cat([*parts, trusts], 1), (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        x = x.to(self.last.weight.dtype).contiguous(memory_format=torch.channels_last)
-        skips = []
-        for scale, block in enumerate(self.encoder):
-            x = block(F.avg_pool2d(x, 2) if scale else x)
-            skips.append(x)
-        for block, skip in zip(self.decoder, reversed(skips[:-1]), strict=True):
-            x = block(torch.cat([F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False), skip], 1))
-        out = self.last(x)[..., :height, :width].float()
+            parts += seen_in(p, luma)
+        out = self.refine(torch.cat([*parts, trusts], 1))
         weight = torch.softmax(out[:, :PROPOSALS], 1)
         chosen = sum(weight[:, k : k + 1] * p[:, 1:] for k, p in enumerate(proposals))
         return chosen + 0.1 * out[:, PROPOSALS:-1], 0.1 * F.softplus(out[:, -1:])

@@ -1,7 +1,7 @@
 """Trained weights: safetensors files of float16 tensors, a prefix for each network; the header says how they came.
 
 ``dvcp.safetensors`` holds ``descriptor.*`` and ``choice.*`` of the default method, ``paper.safetensors`` F_w (``local.*``) and F_f
-(``fusion.*``) of the paper's own form.
+(``fusion.*``) of the paper's own form, ``exemplar.safetensors`` ``descriptor.*`` and ``colour.*`` of the exemplar method.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from dvcp.errors import WeightsError
 from dvcp.nets.sepconv import KernelNet
 
-#: the weights that ship with dvcp, of the default method and of the paper's form
-DEFAULT, PAPER = "default", "paper"
-_SHIPPED = {DEFAULT: "dvcp.safetensors", PAPER: "paper.safetensors"}
+#: the weights that ship with dvcp: of the default method, of the paper's form, of the exemplar method
+DEFAULT, PAPER, EXEMPLAR = "default", "paper", "exemplar"
+_SHIPPED = {DEFAULT: "dvcp.safetensors", PAPER: "paper.safetensors", EXEMPLAR: "exemplar.safetensors"}
 _HINT = "use weights written by dvcp train"
 
 

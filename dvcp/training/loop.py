@@ -98,7 +98,7 @@ def train(
         The last held-out measurement, with ``steps`` and ``minutes``.
 
     Raises:
-        WeightsError: the folder holds a checkpoint of another training.
+        WeightsError: the folder holds a checkpoint of another training, or the loss ran off.
     """
     rank, world = place()
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,13 +121,17 @@ def train(
     steps = range(step, schedule.steps) if now < 1 else ()
     for batch in DataLoader(_Draws(draw, schedule), batch_size=None, sampler=steps, num_workers=schedule.loaders if steps else 0):
         for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(now)
+            # "share": of a network that learns more slowly than the rest
+            group["lr"] = schedule.rate(now) * group.get("share", 1.0)
         optimiser.zero_grad(set_to_none=True)
         loss = loss_of(wrapped, batch)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
         losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            hint = f"lower --rate; {checkpoint} is from before" if checkpoint.exists() else "lower --rate"
+            raise WeightsError(f"the loss of step {step + 1} is not a number", file=str(folder), hint=hint)
         step += 1
         now = progress()
         if now >= 1 or step % schedule.report_every == 0:

@@ -75,6 +75,7 @@ def _run(config: dict[str, Any]) -> Path:
     from dvcp.training import stages
 
     options = dict(config)
-    stages_by_name: dict[str, Callable[..., Path]] = {"local": stages.local, "descriptor": stages.descriptor, "fusion": stages.fusion}
+    known: tuple[Callable[..., Path], ...] = (stages.local, stages.descriptor, stages.fusion, stages.exemplar)
+    stages_by_name = {stage.__name__: stage for stage in known}
     stage = stages_by_name[options.pop("stage")]
     return stage(**options | {"schedule": Schedule(*options["schedule"])})

@@ -14,9 +14,11 @@ from dvcp.nets.weights import load_local, load_part, save_weights, weights_diges
 from dvcp.store.intermediates import Intermediates
 from dvcp.training.clips import load_clips, select_files
 from dvcp.training.descriptor import train_descriptor
+from dvcp.training.exemplar import train_exemplar
 from dvcp.training.fusion import FUSIONS, train_fusion
 from dvcp.training.local import train_local
 from dvcp.training.loop import Schedule, place
+from dvcp.training.scenes import load_photographs
 
 log = logging.getLogger(__name__)
 #: name of the file every stage leaves in its folder
@@ -35,6 +37,21 @@ def descriptor(data: str, out: Path, schedule: Schedule, licences: Sequence[str]
     files = select_files(data, licences=licences)
     net, measured = train_descriptor(files, out, schedule, frames=frames, max_height=max_height)
     return _save(out, {"descriptor": net}, measured)
+
+
+def exemplar(
+    data: str, photographs: str | None, base: str, out: Path, schedule: Schedule, licences: Sequence[str], frames: int, max_height: int
+) -> Path:
+    """Both subnets of the exemplar method from a folder of clips and one of photographs.
+
+    Args:
+        base: weights whose descriptors the correspondence subnet begins with.
+    """
+    clips = load_clips(select_files(data, licences=licences), out / "cache", max_height)
+    begun = load_part(base, "descriptor", DescriptorNet())
+    moving = load_photographs(photographs) if photographs else []
+    studio, measured = train_exemplar(clips, moving, begun, out, schedule, frames=frames, start=weights_digest(base))
+    return _save(out, {"descriptor": studio.descriptor, "colour": studio.colour}, measured)
 
 
 def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: int, start: str | None) -> Path:

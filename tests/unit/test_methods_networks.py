@@ -15,7 +15,7 @@ from dvcp.methods.networks import Networks
 from dvcp.store.intermediates import PLANES
 from tests.films import small_weights
 
-BRANCHES = ["dvcp", "local", "global", "paper", "paper-local", "paper-global"]
+BRANCHES = ["dvcp", "exemplar", "local", "global", "paper", "paper-local", "paper-global"]
 FILMS = {
     "odd 8 bit 4:2:0": (ColourSpec("bt601", depth=8), (33, 47)),
     "10 bit 4:4:4": (ColourSpec("bt709", depth=10, subsample=(0, 0)), (32, 48)),
