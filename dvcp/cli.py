@@ -128,14 +128,20 @@ def _options(weights: str | None, **others: Any) -> dict[str, Any]:
 def colorize(
     source: Source,
     out: Annotated[str, typer.Option(help="Output file (.mkv master, .mp4 access) or a folder ending in '/'. Any fsspec URL.")],
-    references: Annotated[str | None, typer.Option(help="Painted stills: a folder, one image, or a manifest .csv/.json.")] = None,
+    references: Annotated[
+        str | None, typer.Option(help="Painted stills, other pictures in colour, or both: a folder, one image, or a manifest .csv/.json.")
+    ] = None,
     method: Annotated[str, typer.Option(help=" | ".join(NAMES))] = "dvcp",
     profile: Annotated[Profile, typer.Option(help="master: FFV1/Matroska, luma bit for bit. access: H.264/MP4.")] = Profile.MASTER,
     shot_list: Annotated[
         str | None, typer.Option("--shots", help="Edited shot list; default: that beside the stills, else find the cuts.")
     ] = None,
     at: Annotated[int | None, typer.Option(help="Frame that a single image paints, when its name does not say.")] = None,
-    missing: Annotated[Missing, typer.Option(help="What a shot without a still gets.")] = Missing.NEAREST,
+    missing: Annotated[
+        Missing,
+        typer.Option(help="What a shot without a still gets when no loose picture fits it: the nearest picture, no colour, or an error."),
+    ] = Missing.NEAREST,
+    take: Annotated[int, typer.Option(min=1, help="Most pictures for a shot without a still, as far as they fit nearly as well.")] = 1,
     address: Annotated[str | None, typer.Option(help="Ray cluster, e.g. auto or ray://head:10001; default: this machine.")] = None,
     matchers: Annotated[int, typer.Option(min=0, help="Matcher actors; 0 = as many as propagators.")] = 0,
     propagators: Annotated[int, typer.Option(min=0, help="Propagators; 0 = one a GPU, or one for four cores.")] = 0,
@@ -152,7 +158,7 @@ def colorize(
 
     pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
     options = _options(weights, working_height=working_height)
-    job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, pools, segment_frames))
+    job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, take, pools, segment_frames))
     for warning in job.warnings:
         typer.echo(f"warning: {warning}", err=True)
     todo = job.todo()

@@ -112,6 +112,7 @@ def colorize_archive(
     method: str = "dvcp",
     profile: str = "master",
     missing: str = "nearest",
+    take: int = 1,
     options: dict[str, Any] | None = None,
     address: str | None = None,
     propagators: int = 0,
@@ -122,7 +123,7 @@ def colorize_archive(
 
     Args:
         sources: films.
-        references: folder of painted stills; stills are told apart by the film's name in theirs.
+        references: folder of painted stills, told apart by the film's name in theirs, and of loose pictures, which serve every film.
         out: folder URL ending in "/", or, for a single film, a file.
         truth: the film in colour where it is known, for the report picture (single film).
     """
@@ -130,7 +131,7 @@ def colorize_archive(
     films = find_sources(sources)
     if len(films) > 1 and not out.endswith("/"):
         out += "/"
-    base = JobSettings("", references, out, method, options or {}, Profile(profile), missing=Missing(missing), pools=pools)
+    base = JobSettings("", references, out, method, options or {}, Profile(profile), missing=Missing(missing), take=take, pools=pools)
     outcomes = []
     with connected(pools):
         for film in films:

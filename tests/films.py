@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ from dvcp.shots.names import still_name
 from dvcp.shots.timeline import from_cuts, write_shots
 
 SIZE = (96, 128)
+Scenes = Callable[[int, int, int, tuple[int, int]], tuple[NDArray[np.generic], NDArray[np.generic]]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,21 @@ def scene(seed: int, frames: int, depth: int = 8, size: tuple[int, int] = SIZE) 
     return np.rint(luma).astype(kind), np.rint(chroma).astype(kind)
 
 
+def texture(seed: int, frames: int, depth: int = 8, size: tuple[int, int] = SIZE) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """As :func:`scene`, 8 bit, of something that a network tells apart from other seeds: bricks, waves, discs or rays, in a colour each."""
+    y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float64)
+    pictures = (
+        (y % 12 > 2) & ((x + 10 * (y // 12 % 2)) % 20 > 2),
+        np.sin((x + 4 * np.sin(y / 7)) / 3) * 0.5 + 0.5,
+        sum(np.hypot(y - cy, x - cx) < r for cy, cx, r in np.random.default_rng(0).uniform((9, 9, 4), (90, 120, 12), (25, 3))) / 2,
+        np.sin(9 * np.arctan2(y - size[0] / 3, x - size[1] / 2)) > 0,
+    )
+    luma = np.clip(pictures[seed % 4], 0, 1) * 160 + 40
+    chroma = np.full((2, size[0] // 2, size[1] // 2), 128) + np.array([(-50, 30), (40, -40), (30, 60), (-30, -50)])[seed % 4][:, None, None]
+    still = np.rint(luma).astype(np.uint8), np.rint(chroma).astype(np.uint8)
+    return np.stack([np.roll(still[0], k, 1) for k in range(frames)]), np.stack([still[1]] * frames)
+
+
 def make_film(
     folder: Path,
     name: str = "reel",
@@ -65,6 +82,7 @@ def make_film(
     depth: int = 8,
     painted: tuple[tuple[int, ...], ...] = ((0,), (4,)),
     size: tuple[int, int] = SIZE,
+    scenes: Scenes = scene,
 ) -> Film:
     """A gray film of ``lengths`` frames a shot, with stills painted at ``painted`` frames of each shot (counted in the shot)."""
     stills = folder / f"{name}_painted"
@@ -78,7 +96,7 @@ def make_film(
         stream.codec_context.color_range = 1
         number = 0
         for shot, length in enumerate(lengths):
-            luma, chroma = scene(shot + 10, length, depth, size)
+            luma, chroma = scenes(shot + 10, length, depth, size)
             for k in range(length):
                 frame = av.VideoFrame(size[1], size[0], stream.pix_fmt)
                 plane_view(frame, 0, depth)[:] = luma[k]

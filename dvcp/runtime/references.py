@@ -1,32 +1,38 @@
-"""From what the colourist left to what each shot is coloured from, with every doubt said in one line."""
+"""From the pictures at hand to what each shot is coloured from, with every doubt said in one line."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dvcp.colour import luma_to_unit
+from dvcp.colour import luma_to_unit, rgb_to_ycbcr
 from dvcp.errors import DvcpError, ReferenceError
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import Still, fit_still, read_still
 from dvcp.runtime.plan import ReferenceSource
-from dvcp.shots.references import PaintedStill
-from dvcp.shots.timeline import ShotList
+from dvcp.shots.references import Picture
+from dvcp.shots.timeline import Shot, ShotList
 from dvcp.timing import Span
+
+if TYPE_CHECKING:
+    from dvcp.shots.index import Fit
 
 #: correlation of a still's luma with the film's frame under which it is a picture of something else
 _SAME_PICTURE = 0.5
 
+Sources = dict[int, list[ReferenceSource]]
+
 
 class Missing(StrEnum):
-    """What a shot without a painted still gets: the best-matching still of another shot, no colour, or the job stops."""
+    """What a shot gets that has no painted still and that no loose picture fits: the nearest of all pictures, those painted for other
+    shots among them; no colour; or the job stops."""
 
     NEAREST = "nearest"
     GRAY = "gray"
@@ -39,70 +45,158 @@ class Assignment:
 
     Attributes:
         shot: its number.
-        sources: painted frames of the shot, or one of another shot, or none.
-        borrowed: similarity of the borrowed still (cosine), None when the shot has its own.
+        sources: painted frames of the shot, or pictures from elsewhere (the best first), or none.
+        borrowed: similarity (cosine) of each source to the shot where that chose them; empty where a person did.
     """
 
     shot: int
     sources: tuple[ReferenceSource, ...]
-    borrowed: float | None = None
+    borrowed: tuple[float, ...] = ()
 
 
-def assign(info: VideoInfo, shots: ShotList, stills: Sequence[PaintedStill], missing: Missing) -> tuple[list[Assignment], list[str]]:
-    """Read and check every still and decide for every shot.
+def assign(
+    info: VideoInfo, shots: ShotList, pictures: Sequence[Picture], missing: Missing, take: int = 1
+) -> tuple[list[Assignment], list[str]]:
+    """Read and check the pictures that are needed and decide for every shot.
+
+    A shot is coloured from its painted stills; else from the loose pictures that a person gave it; else from the picture that looks most
+    like it. That is one of the loose pictures given to no shot; with ``missing`` "nearest" it may be any picture, and need not fit.
+
+    Args:
+        take: most pictures for a shot that has none of its own; those behind the best must fit, and nearly as well.
 
     Returns:
         One assignment a shot, in film order, and warnings, one line each.
 
     Raises:
-        ReferenceError: no still can be read, or a shot has none and ``missing`` is "error".
+        ReferenceError: no picture can be used, or a shot has none and ``missing`` is "error".
     """
     warnings: list[str] = []
-    own: dict[int, list[ReferenceSource]] = defaultdict(list)
+    own, loose = _painted(info, pictures, warnings)
+    given = _given(loose, own, warnings)
+    bare = [shot for shot in shots.shots if shot.number not in own and shot.number not in given]
+    candidates = [ReferenceSource(p.url, "", None) for p in loose if p.shot is None]
+    if missing is Missing.NEAREST:
+        candidates += [source for kind in (own, given) for sources in kind.values() for source in sources]
+    ranked = _ranked(info, bare, candidates, warnings) if bare and candidates else {}
+    if not (own or given or ranked):
+        first = warnings[0] if warnings else "they are all left out"
+        raise ReferenceError(f"no picture can be used. {first}", hint="paint a frame of the film, or add pictures in colour")
+    chosen: dict[int, Assignment] = {}
+    for shot in bare:
+        fits = _chosen(ranked.get(shot.number, ()), missing, take)
+        sources = tuple(ReferenceSource(fit.url, fit.digest, None) for fit in fits)
+        chosen[shot.number] = Assignment(shot.number, sources, tuple(fit.similarity for fit in fits))
+        warnings.append(f"{info.url}, shot {shot.number}: no painted still, {_told(ranked.get(shot.number, ()), fits)}")
+    empty = [number for number, assignment in chosen.items() if not assignment.sources]
+    if empty and missing is Missing.ERROR:
+        what = "no painted still" + (", and no picture that fits," if ranked else "")
+        numbers = ", ".join(map(str, empty))
+        raise ReferenceError(f"{what} for shot {numbers}", file=info.url, hint="paint one, or --missing nearest or gray")
+    persons = {number: Assignment(number, tuple(sources)) for number, sources in (given | own).items()}
+    return [chosen.get(s.number) or persons[s.number] for s in shots.shots], warnings
+
+
+def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) -> tuple[Sources, list[Picture]]:
+    """Painted frames by shot, each compared with the film, and the loose pictures."""
+    own: Sources = defaultdict(list)
+    loose = [picture for picture in pictures if picture.frame is None]
     with FrameReader(info) as reader:
-        for still in stills:
+        for picture in pictures:
+            if picture.frame is None or picture.shot is None:
+                continue
             try:
-                picture = read_still(still.url)
+                still = read_still(picture.url)
             except DvcpError as error:
                 warnings.append(f"left out: {error}")
                 continue
-            warnings += _doubts(picture, still, info, reader)
-            own[still.shot].append(ReferenceSource(still.url, picture.digest, still.frame))
-    if not own:
-        raise ReferenceError("no painted still can be read", file=stills[0].url if stills else None, hint="see the warnings above")
-    bare = [shot for shot in shots.shots if shot.number not in own]
-    if bare and missing is Missing.ERROR:
-        numbers = ", ".join(str(s.number) for s in bare)
-        raise ReferenceError(f"no painted still for shot {numbers}", file=info.url, hint="paint one, or --missing nearest or gray")
-    borrowed: Mapping[int, Assignment] = {}
-    if bare and missing is Missing.NEAREST:
-        from dvcp.shots.nearest import nearest_stills  # here: it loads torch, 3 s that `dvcp probe` need not wait
-
-        painted = [s for sources in own.values() for s in sources]
-        found = nearest_stills(info, bare, [s.frame for s in painted if s.frame is not None])
-        borrowed = {
-            shot.number: Assignment(shot.number, (ReferenceSource(painted[k].url, painted[k].digest, None),), similarity)
-            for shot, (k, similarity) in zip(bare, found, strict=True)
-        }
-    for shot in bare:
-        choice = borrowed.get(shot.number)
-        what = f"borrows {choice.sources[0].url} (similarity {choice.borrowed:.2f})" if choice else "stays gray"
-        warnings.append(f"{info.url}, shot {shot.number}: no painted still, {what}")
-    return [borrowed.get(s.number) or Assignment(s.number, tuple(own.get(s.number, ()))) for s in shots.shots], warnings
+            rgb, fitted = fit_still(still, info.height, info.width)
+            frame = luma_to_unit(reader.luma(Span(picture.frame, picture.frame + 1))[0], info.colour)
+            likeness = _correlation(_luma(rgb, info), frame)
+            unlike = f"does not look like frame {picture.frame} (correlation {likeness:.2f})"
+            if likeness < _SAME_PICTURE and not picture.told:
+                warnings.append(f"{picture.url}: {unlike}, so it is used as a loose picture; --at {picture.frame} if it paints that frame")
+                loose.append(Picture(picture.url, None, None))
+                continue
+            if fitted:
+                warnings.append(f"{picture.url}: {fitted}")
+            if still.gray:
+                warnings.append(f"{picture.url}: the picture has no colour, so shot {picture.shot} will have none")
+            if likeness < _SAME_PICTURE:
+                warnings.append(f"{picture.url}: {unlike}: another picture? its colours may land anywhere")
+            own[picture.shot].append(ReferenceSource(picture.url, still.digest, picture.frame))
+    return own, loose
 
 
-def _doubts(picture: Still, still: PaintedStill, info: VideoInfo, reader: FrameReader) -> list[str]:
-    rgb, fitted = fit_still(picture, info.height, info.width)
-    doubts = [f"{still.url}: {fitted}"] if fitted else []
-    if picture.gray:
-        doubts.append(f"{still.url}: the picture has no colour, so shot {still.shot} will have none")
-    if still.frame is not None:
-        frame = luma_to_unit(reader.luma(Span(still.frame, still.frame + 1))[0], info.colour)
-        likeness = _correlation(rgb @ np.array([0.299, 0.587, 0.114], np.float32), frame)
-        if likeness < _SAME_PICTURE:
-            what = f"does not look like frame {still.frame} (correlation {likeness:.2f})"
-            doubts.append(f"{still.url}: {what}: another picture? its colours may land anywhere")
-    return doubts
+def _given(loose: Sequence[Picture], own: Mapping[int, object], warnings: list[str]) -> Sources:
+    """Loose pictures that a person gave to a shot, by shot, in the order given."""
+    given: Sources = defaultdict(list)
+    for picture in loose:
+        if picture.shot is None:
+            continue
+        if picture.shot in own:
+            warnings.append(f"{picture.url}: not used, shot {picture.shot} has a painted still")
+        elif (still := _read_loose(picture.url, warnings)) is not None:
+            given[picture.shot].append(ReferenceSource(picture.url, still.digest, None))
+    return given
+
+
+def _read_loose(url: str, warnings: list[str]) -> Still | None:
+    """A picture that gives colour; None, and a warning, when it cannot."""
+    try:
+        still = read_still(url)
+    except DvcpError as error:
+        warnings.append(f"left out: {error}")
+        return None
+    if still.gray:
+        warnings.append(f"left out: {url}: it is gray and gives no colour; put a picture in colour there, or leave it")
+        return None
+    return still
+
+
+def _ranked(info: VideoInfo, shots: Sequence[Shot], candidates: Sequence[ReferenceSource], warnings: list[str]) -> dict[int, list[Fit]]:
+    """By shot number all readable candidates, the best first; no shots when there are none."""
+    # here: they load torch, 3 s that `dvcp probe` need not wait
+    from dvcp.nets.embedding import PictureEmbedder
+    from dvcp.shots.index import build_index, embed_shots
+
+    def pictures() -> Iterator[tuple[str, str, NDArray[np.float32]]]:
+        with FrameReader(info) as reader:
+            for source in candidates:
+                if source.frame is not None:
+                    # The film's own luma, so that it does not matter how the paint changed it.
+                    yield source.url, source.digest, luma_to_unit(reader.luma(Span(source.frame, source.frame + 1))[0], info.colour)
+                elif (still := _read_loose(source.url, warnings)) is not None:
+                    yield source.url, still.digest, _luma(still.rgb, info)
+
+    net = PictureEmbedder().eval()
+    index = build_index(net, pictures())
+    if not index.pictures:
+        return {}
+    return {shot.number: index.rank(vector) for shot, vector in zip(shots, embed_shots(net, info, shots), strict=True)}
+
+
+def _chosen(ranked: Sequence[Fit], missing: Missing, take: int) -> list[Fit]:
+    from dvcp.shots.index import choose
+
+    best = choose(ranked, take)
+    return best if missing is Missing.NEAREST or (best and best[0].fits) else []
+
+
+def _told(ranked: Sequence[Fit], chosen: Sequence[Fit]) -> str:
+    """What became of a shot without a painted still, and what to do when that is not good."""
+    if chosen:
+        what = "borrows " + ", ".join(f"{fit.url} (similarity {fit.similarity:.2f})" for fit in chosen)
+    elif ranked:
+        what = f"stays gray, the nearest is {ranked[0].url} (similarity {ranked[0].similarity:.2f})"
+    else:
+        what = "stays gray"
+    return f"{what}; nothing fits: paint a frame of it or add a picture like it" if ranked and not ranked[0].fits else what
+
+
+def _luma(rgb: NDArray[np.float32], info: VideoInfo) -> NDArray[np.float32]:
+    """Y' ``[H, W]`` in [0, 1] of ``rgb`` ``[H, W, 3]``, as the film's matrix has it."""
+    return np.asarray(rgb_to_ycbcr(rgb, info.colour.matrix)[..., 0], np.float32)
 
 
 def _correlation(a: NDArray[Any], b: NDArray[Any]) -> float:

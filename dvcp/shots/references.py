@@ -1,54 +1,51 @@
-"""The painted stills that come back from the colourist: which picture colours which frame."""
+"""The pictures a film is coloured from: which still paints which frame, and which picture belongs to none."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dvcp.errors import DvcpError, ReferenceError, ShotListError
 from dvcp.media.stills import read_still
 from dvcp.shots.formats import read_json, read_table
-from dvcp.shots.names import IMAGES, extension, place_of
+from dvcp.shots.names import IMAGES, Place, extension, place_of
 from dvcp.shots.timeline import ShotList
 from dvcp.store import files
 
 
 @dataclass(frozen=True)
-class PaintedStill:
-    """A painted still and its place in the film.
+class Picture:
+    """A picture and what it is to colour.
 
     Attributes:
-        url: the picture.
-        frame: number of the film's frame it paints; None for a picture that paints no frame of the film.
-        shot: number of the shot it colours.
+        url: where it lies.
+        frame: number of the film's frame it paints; None for a loose picture, which paints no frame of the film.
+        shot: number of the shot it colours; None for a loose picture that goes to whichever shot it fits.
+        told: False for the one picture given without a word: it may paint ``frame``, or be a loose one; only a look at both tells.
     """
 
     url: str
     frame: int | None
-    shot: int
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """A picture with the frame and shot that a name or a manifest gives it."""
-
-    url: str
-    frame: int
     shot: int | None
+    told: bool = True
 
 
-def find_references(where: str, shots: ShotList, stem: str, *, at: int | None = None) -> tuple[list[PaintedStill], list[str]]:
-    """Painted stills for a film, in film order, and one line for each picture that is not used or not as its name says.
+def find_references(where: str, shots: ShotList, stem: str, *, at: int | None = None) -> tuple[list[Picture], list[str]]:
+    """Pictures to colour a film from, and one line for each that is not used or not as its name says.
 
     Args:
-        where: a folder of pictures whose names carry a frame (``_f000123``), one picture, or a manifest ``.csv`` or ``.json`` with
-            columns image, frame and perhaps shot, paths relative to the manifest. Any fsspec URL.
+        where: a folder of pictures: painted stills, whose names carry a frame (``_f000123``), and loose ones; or one picture; or a
+            manifest ``.csv`` or ``.json`` with columns image and perhaps frame and shot, paths relative to the manifest. A row with a
+            frame is a painted still, one with only a shot a loose picture for that shot (several: the best first), one with neither a
+            loose picture for any shot. Any fsspec URL.
         shots: the film's shots.
-        stem: the film's file name without extension; pictures named for another film are left alone.
-        at: the frame a single picture paints (default: what its name says, else the first frame of the film).
+        stem: the film's file name without extension; pictures named for another film's frames are left alone.
+        at: the frame a single picture paints (default: what its name says, else perhaps the first frame of the film).
 
-    Several stills a shot are fine. A shot number that disagrees with the list (cuts were edited) gives way to the frame number.
+    Returns:
+        Painted stills in film order, several a shot or none, then loose pictures in the order given, not opened yet. A shot number that
+        disagrees with the list (cuts were edited) gives way to the frame number.
 
     Raises:
         ReferenceError: nothing usable; names the first picture and why.
@@ -59,75 +56,92 @@ def find_references(where: str, shots: ShotList, stem: str, *, at: int | None = 
     if kind in IMAGES:
         claims = [_single(where, stem, at)]
     elif kind in ("csv", "json"):
-        claims = _manifest(where, kind, stem, warnings)
+        claims = _manifest(where, kind, stem, shots, warnings)
     else:
         claims = _folder(where, stem, warnings)
-    by_frame: dict[int, PaintedStill] = {}
+    loose = [claim for claim in claims if claim.frame is None]
+    by_frame: dict[int, Picture] = {}
     for claim in sorted(claims, key=lambda claim: _natural(claim.url)):
+        frame = claim.frame
+        if frame is None:
+            continue
         try:
-            still = _placed(claim, shots, warnings)
+            still = _placed(claim, frame, shots, warnings)
         except DvcpError as error:
             warnings.append(str(error))
             continue
-        frame = claim.frame
         if frame in by_frame:
             warnings.append(f"{by_frame[frame].url}: not used, {_name(still.url)} paints the same frame {frame}")
         by_frame[frame] = still
-    if not by_frame:
-        first = warnings[0] if warnings else f"{where}: no picture here carries a frame number"
-        raise ReferenceError(
-            f"no painted still can be used. {first}", hint=f"name them {stem}_s0001_f000000.png with the frame's number, and paint them"
-        )
-    return [by_frame[frame] for frame in sorted(by_frame)], warnings
+    if not by_frame and not loose:
+        first = warnings[0] if warnings else f"{where}: no picture here"
+        hint = f"a painted still is named {stem}_s0001_f000000.png with the frame's number; any other name is a loose picture"
+        raise ReferenceError(f"no painted still or other picture can be used. {first}", hint=hint)
+    return [by_frame[frame] for frame in sorted(by_frame)] + loose, warnings
 
 
-def _single(where: str, stem: str, at: int | None) -> _Claim:
+def _single(where: str, stem: str, at: int | None) -> Picture:
     place = place_of(_name(where), stem)
-    if at is not None or place is None:
-        return _Claim(where, at or 0, None)
-    return _Claim(where, place.frame, place.shot)
+    if at is not None:
+        return Picture(where, at, None)
+    return Picture(where, 0, None, told=False) if place is None else Picture(where, place.frame, place.shot)
 
 
-def _folder(where: str, stem: str, warnings: list[str]) -> list[_Claim]:
+def _folder(where: str, stem: str, warnings: list[str]) -> list[Picture]:
     names = files.list_names(where)
     if not names and not files.exists(where):
-        raise ReferenceError("no such folder", file=where, hint="a folder of painted stills, one picture, or a .csv or .json manifest")
+        raise ReferenceError("no such folder", file=where, hint="a folder of pictures, one picture, or a .csv or .json manifest")
     claims = []
-    for name in names:
+    for name in sorted(names, key=_natural):
         # macOS leaves "._" files beside every picture on a foreign disk.
         if extension(name) not in IMAGES or name.startswith("."):
             continue
         url, place = files.join(where, name), place_of(name, stem)
         if place is None:
-            warnings.append(f"{url}: skipped, its name carries no frame number such as _f000123")
-        elif place.stem and place.stem.casefold() != stem.casefold():
+            claims.append(Picture(url, None, None))
+        elif _foreign(place, stem):
             warnings.append(f"{url}: skipped, it is named for {place.stem}, not {stem}")
         else:
-            claims.append(_Claim(url, place.frame, place.shot))
+            claims.append(Picture(url, place.frame, place.shot))
     return claims
 
 
-def _manifest(where: str, kind: str, stem: str, warnings: list[str]) -> list[_Claim]:
+def _foreign(place: Place, stem: str) -> bool:
+    """True when a name says a frame of another film."""
+    return bool(place.stem) and place.stem.casefold() != stem.casefold()
+
+
+def _manifest(where: str, kind: str, stem: str, shots: ShotList, warnings: list[str]) -> list[Picture]:
     data = files.get_bytes(where)
     if data is None:
         raise ReferenceError("no such manifest", file=where, hint="check the name")
     claims = []
     for line, cells in _rows(data, where, kind):
         image, frame, shot = (str(cells.get(name) if cells.get(name) is not None else "").strip() for name in ("image", "frame", "shot"))
-        place = place_of(_name(image), stem)
-        if image and not frame and place is not None:
-            frame = str(place.frame)
-        if not image or not frame.isdecimal() or not (shot.isdecimal() or not shot):
-            warnings.append(f"{where}: row {line} skipped, image {image!r}, frame {frame!r}, shot {shot!r} names no frame")
+        if not image or not all(cell.isdecimal() or not cell for cell in (frame, shot)):
+            warnings.append(f"{where}: row {line} skipped, image {image!r}, frame {frame!r}, shot {shot!r} names no picture and place")
             continue
-        claims.append(_Claim(_relative(where, image), int(frame), int(shot) if shot else None))
+        url, number = _relative(where, image), int(shot) if shot else None
+        if frame:
+            claims.append(Picture(url, int(frame), number))
+            continue
+        if number is not None and not 1 <= number <= len(shots.shots):
+            warnings.append(f"{where}: row {line} skipped, there is no shot {number}; the film has {len(shots.shots)}")
+            continue
+        place = place_of(_name(image), stem)
+        named = None if place is None or _foreign(place, stem) else place.frame
+        # A frame's still given to another shot than its own is to colour that one, as any other picture.
+        if named is not None and (number is None or (named < shots.frames and shots.shot_at(named).number == number)):
+            claims.append(Picture(url, named, number))
+        else:
+            claims.append(Picture(url, None, number))
     return claims
 
 
 def _rows(data: bytes, where: str, kind: str) -> Iterable[tuple[int, dict[str, object]]]:
     try:
         if kind == "csv":
-            return [(line, dict(cells)) for line, cells in read_table(data, where, ("image", "frame"))]
+            return [(line, dict(cells)) for line, cells in read_table(data, where, ("image",))]
         content = read_json(data, where)
     except ShotListError as error:
         raise ReferenceError(error.message, file=where, hint=error.hint) from None
@@ -144,20 +158,20 @@ def _relative(manifest: str, image: str) -> str:
     return files.join(folder, image) if folder else image
 
 
-def _placed(claim: _Claim, shots: ShotList, warnings: list[str]) -> PaintedStill:
+def _placed(claim: Picture, frame: int, shots: ShotList, warnings: list[str]) -> Picture:
     """The still in its shot. Raises ReferenceError when the film has no such frame or the picture is unreadable or unpainted."""
-    if claim.frame >= shots.frames:
+    if frame >= shots.frames:
         raise ReferenceError(
-            f"paints frame {claim.frame}, but the film ends with frame {shots.frames - 1}", file=claim.url, hint="is it of another film?"
+            f"paints frame {frame}, but the film ends with frame {shots.frames - 1}", file=claim.url, hint="is it of another film?"
         )
     if files.size(claim.url) is None:
         raise ReferenceError("no such picture", file=claim.url, hint="check the name")
     if read_still(claim.url).gray:
         raise ReferenceError("skipped, it is still gray", file=claim.url, hint="paint it, or leave it")
-    shot = shots.shot_at(claim.frame)
+    shot = shots.shot_at(frame)
     if claim.shot is not None and claim.shot != shot.number:
-        warnings.append(f"{claim.url}: named for shot {claim.shot}, but frame {claim.frame} lies in shot {shot.number} now; used there")
-    return PaintedStill(claim.url, claim.frame, shot.number)
+        warnings.append(f"{claim.url}: named for shot {claim.shot}, but frame {frame} lies in shot {shot.number} now; used there")
+    return replace(claim, shot=shot.number)
 
 
 def _name(url: str) -> str:

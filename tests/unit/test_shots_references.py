@@ -9,7 +9,7 @@ import pytest
 from dvcp.errors import ReferenceError
 from dvcp.media.stills import write_still
 from dvcp.shots.names import Place, place_of, still_name
-from dvcp.shots.references import PaintedStill, find_references
+from dvcp.shots.references import Picture, find_references
 from dvcp.shots.timeline import from_cuts
 from dvcp.store import files
 
@@ -24,7 +24,7 @@ def paint(folder: Path, *names: str, gray: bool = False) -> None:
         write_still(str(folder / name), picture)
 
 
-def found(where: Path | str, stem: str = "film", at: int | None = None) -> tuple[list[tuple[str, int | None, int]], list[str]]:
+def found(where: Path | str, stem: str = "film", at: int | None = None) -> tuple[list[tuple[str, int | None, int | None]], list[str]]:
     stills, warnings = find_references(str(where), SHOTS, stem, at=at)
     return [(still.url.rpartition("/")[2], still.frame, still.shot) for still in stills], warnings
 
@@ -71,14 +71,13 @@ def test_a_folder_gives_every_still_its_frame_and_shot(tmp_path: Path) -> None:
 
 
 def test_what_is_not_used_is_said(tmp_path: Path) -> None:
-    paint(tmp_path, "film_f000010.png", "other_s0001_f000011.png", "notes.png", "film_f000300.png", "film_s0003_f000150.png")
+    paint(tmp_path, "film_f000010.png", "other_s0001_f000011.png", "film_f000300.png", "film_s0003_f000150.png")
     paint(tmp_path, "film_s0003_f000250.png", gray=True)
     (tmp_path / "film_f000060.png").write_bytes(b"not a picture")
     stills, warnings = found(tmp_path)
     assert stills == [("film_f000010.png", 10, 1), ("film_s0003_f000150.png", 150, 2)]
     expected = {
         "other_s0001_f000011.png": "named for other",
-        "notes.png": "no frame number",
         "film_f000300.png": "the film ends with frame 299",
         "film_s0003_f000150.png": "lies in shot 2 now",
         "film_s0003_f000250.png": "still gray",
@@ -87,6 +86,17 @@ def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     assert len(warnings) == len(expected)
     for name, message in expected.items():
         assert any(name in line and message in line for line in warnings), (name, warnings)
+
+
+def test_pictures_without_a_frame_number_are_loose_and_stand_behind_the_stills(tmp_path: Path) -> None:
+    paint(tmp_path, "museum 10.jpg", "film_s0001_f000003.png", "museum 9.jpg", "other_f000001.png")
+    paint(tmp_path, "old_photograph.tif", gray=True)
+    stills, warnings = found(tmp_path)
+    assert stills[0] == ("film_s0001_f000003.png", 3, 1)
+    assert stills[1:] == [("museum 9.jpg", None, None), ("museum 10.jpg", None, None), ("old_photograph.tif", None, None)]
+    assert len(warnings) == 1 and "named for other" in warnings[0]
+    paint(tmp_path / "only", "museum.jpg")
+    assert found(tmp_path / "only") == ([("museum.jpg", None, None)], [])
 
 
 def test_the_last_version_of_a_frame_wins(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_nothing_usable_is_an_error_that_names_the_first_picture(tmp_path: Path)
 
 def test_one_picture_takes_the_frame_asked_for_then_its_name_then_the_first(tmp_path: Path) -> None:
     paint(tmp_path, "poster.png", "film_s0002_f000150.png")
-    assert found(tmp_path / "poster.png")[0] == [("poster.png", 0, 1)]
+    assert find_references(str(tmp_path / "poster.png"), SHOTS, "film")[0] == [Picture(str(tmp_path / "poster.png"), 0, 1, told=False)]
     assert found(tmp_path / "poster.png", at=210)[0] == [("poster.png", 210, 3)]
     assert found(tmp_path / "film_s0002_f000150.png")[0] == [("film_s0002_f000150.png", 150, 2)]
     for where, at, message in (("poster.png", 300, "paints frame 300"), ("none.png", None, "no such picture")):
@@ -141,6 +151,24 @@ def test_manifests_name_any_picture(tmp_path: Path) -> None:
     (tmp_path / "refs.json").write_text(f'[{{"image": "{art}/b.png", "frame": 20, "shot": 2}}]')
     stills, warnings = found(tmp_path / "refs.json")
     assert stills == [("b.png", 20, 1)] and "lies in shot 1 now" in warnings[0]
+
+
+def test_a_manifest_gives_pictures_to_shots_in_its_own_order(tmp_path: Path) -> None:
+    paint(tmp_path, "b.png", "a.png", "film_f000010.png", "other_f000020.png")
+    rows = "b.png,,3\na.png,,3\nfilm_f000010.png,,1\nfilm_f000010.png,,2\nother_f000020.png,,2\na.png,,\na.png,,4\na.png,,x\n"
+    (tmp_path / "refs.csv").write_text("image,frame,shot\n" + rows)
+    pictures, warnings = found(tmp_path / "refs.csv")
+    assert pictures == [
+        ("film_f000010.png", 10, 1),
+        ("b.png", None, 3),
+        ("a.png", None, 3),
+        ("film_f000010.png", None, 2),
+        ("other_f000020.png", None, 2),
+        ("a.png", None, None),
+    ]
+    assert len(warnings) == 2 and "row 8" in warnings[0] and "no shot 4" in warnings[0] and "row 9" in warnings[1]
+    (tmp_path / "short.csv").write_text("image,shot\nb.png,2\n")
+    assert found(tmp_path / "short.csv") == ([("b.png", None, 2)], [])
 
 
 @pytest.mark.parametrize(
@@ -165,5 +193,5 @@ def test_stills_on_an_object_store(tmp_path: Path, s3_url: str) -> None:
     files.put_file(tmp_path / "film_s0002_f000150.png", f"{s3_url}/film_s0002_f000150.png")
     files.put_bytes(b"image,frame\nfilm_s0002_f000150.png,120\n", f"{s3_url}/refs.csv")
     url = f"{s3_url}/film_s0002_f000150.png"
-    assert find_references(s3_url, SHOTS, "film") == ([PaintedStill(url, 150, 2)], [])
-    assert find_references(f"{s3_url}/refs.csv", SHOTS, "film") == ([PaintedStill(url, 120, 2)], [])
+    assert find_references(s3_url, SHOTS, "film") == ([Picture(url, 150, 2)], [])
+    assert find_references(f"{s3_url}/refs.csv", SHOTS, "film") == ([Picture(url, 120, 2)], [])
