@@ -25,6 +25,15 @@ from tests.s3_server import S3Server, serve, weed
 torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Small networks on one thread: on a busy machine several threads wait for each other most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """A running S3 server; while it lives, ``s3://dvcp/...`` works in this process and in its children."""

@@ -61,7 +61,8 @@ def scene(seed: int, frames: int, depth: int = 8, size: tuple[int, int] = SIZE) 
 
 
 def texture(seed: int, frames: int, depth: int = 8, size: tuple[int, int] = SIZE) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """As :func:`scene`, 8 bit, of something that a network tells apart from other seeds: bricks, waves, discs or rays, in a colour each."""
+    """As :func:`scene`, 8 bit, of something that a network tells apart from other seeds: bricks, waves, discs or rays, each
+    in one colour that RGB can hold."""
     y, x = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float64)
     pictures = (
         (y % 12 > 2) & ((x + 10 * (y // 12 % 2)) % 20 > 2),
@@ -69,8 +70,8 @@ def texture(seed: int, frames: int, depth: int = 8, size: tuple[int, int] = SIZE
         sum(np.hypot(y - cy, x - cx) < r for cy, cx, r in np.random.default_rng(0).uniform((9, 9, 4), (90, 120, 12), (25, 3))) / 2,
         np.sin(9 * np.arctan2(y - size[0] / 3, x - size[1] / 2)) > 0,
     )
-    luma = np.clip(pictures[seed % 4], 0, 1) * 160 + 40
-    chroma = np.full((2, size[0] // 2, size[1] // 2), 128) + np.array([(-50, 30), (40, -40), (30, 60), (-30, -50)])[seed % 4][:, None, None]
+    luma = np.clip(pictures[seed % 4], 0, 1) * 130 + 60
+    chroma = np.full((2, size[0] // 2, size[1] // 2), 128) + np.array([(-25, 15), (20, -20), (15, 30), (-15, -25)])[seed % 4][:, None, None]
     still = np.rint(luma).astype(np.uint8), np.rint(chroma).astype(np.uint8)
     return np.stack([np.roll(still[0], k, 1) for k in range(frames)]), np.stack([still[1]] * frames)
 

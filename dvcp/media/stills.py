@@ -47,8 +47,12 @@ class Still:
     path: str
 
 
-def read_still(url: str) -> Still:
+def read_still(url: str, most: int | None = None) -> Still:
     """Read PNG, TIFF (8 or 16 bits), JPEG or WebP from a local path or URL. Alpha is dropped.
+
+    Args:
+        most: make a bigger picture as small as about so many pixels: enough to know what it shows, and a photograph of 12 million pixels
+            takes a tenth of a second and 50 MB instead of seconds and a gigabyte.
 
     Raises:
         ReferenceError: missing, empty, or not a picture.
@@ -63,7 +67,7 @@ def read_still(url: str) -> Still:
         # from memory: a path with a percent sign would be read as the pattern of an image sequence
         with av.open(io.BytesIO(data), "r") as container:
             frame = next(container.decode(video=0))
-            rgb = _frame_rgb(frame)
+            rgb = _frame_rgb(frame if most is None else _smaller(frame, most))
     except (av.error.FFmpegError, StopIteration, IndexError, ValueError) as error:
         raise ReferenceError("cannot be read as a picture", file=url, hint=hint) from error
     spread = np.ptp(rgb, axis=-1).max() if rgb.size else 0.0
@@ -160,6 +164,16 @@ def _frame_rgb(frame: VideoFrame) -> NDArray[np.float32]:
     rows = packed_view(converted, 0, np.dtype("<u2" if deep else np.uint8))[:, : frame.width * 3]
     rgb: NDArray[np.float32] = rows.reshape(frame.height, frame.width, 3).astype(np.float32) / np.float32(65535 if deep else 255)
     return rgb
+
+
+def _smaller(frame: VideoFrame, most: int) -> VideoFrame:
+    scale = (most / (frame.width * frame.height)) ** 0.5
+    if scale >= 1:
+        return frame
+    # Y'CbCr stays what it is, for its tags to be read later; a palette cannot be scaled as one, and 8 bits are enough for a look.
+    kept = frame.format.name if layout_of(frame.format.name.replace("yuva", "yuv")) else "rgb24"
+    width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
+    return frame.reformat(width, height, format=kept, interpolation="AREA")
 
 
 def _resize(rgb: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: correlation of a still's luma with the film's frame under which it is a picture of something else
 _SAME_PICTURE = 0.5
+#: pixels at which a loose picture is looked at: four times what the network sees of it
+_LOOK = 1 << 18
 
 Sources = dict[int, list[ReferenceSource]]
 
@@ -142,9 +144,9 @@ def _given(loose: Sequence[Picture], own: Mapping[int, object], warnings: list[s
 
 
 def _read_loose(url: str, warnings: list[str]) -> Still | None:
-    """A picture that gives colour; None, and a warning, when it cannot."""
+    """A small version of a picture that gives colour; None, and a warning, when it cannot."""
     try:
-        still = read_still(url)
+        still = read_still(url, _LOOK)
     except DvcpError as error:
         warnings.append(f"left out: {error}")
         return None

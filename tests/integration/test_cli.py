@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dvcp.errors import DvcpError
+from dvcp.media.stills import write_still
 from tests.films import Film, make_film
 
 
@@ -58,9 +59,12 @@ def test_every_command_has_help() -> None:
 def test_errors_are_one_line_with_their_exit_code(film: Film, tmp_path: Path) -> None:
     (tmp_path / "cuts.csv").write_text("shot,first,last\n1,5,9\n")
     out = tmp_path / "out.mkv"
+    (tmp_path / "gray").mkdir()
+    write_still(str(tmp_path / "gray" / "photograph.png"), np.full((20, 30), 90, np.uint8))
     cases = [
         (3, ["probe", tmp_path / "nothing.mkv"], "nothing.mkv"),
         (4, ["colorize", film.gray, "--references", tmp_path, "--out", out, "--method", "copy"], "_s0001_f000000"),
+        (4, ["colorize", film.gray, "--references", tmp_path / "gray", "--out", out, "--method", "copy"], "photograph.png"),
         (
             5,
             ["colorize", film.gray, "--references", film.stills, "--shots", tmp_path / "cuts.csv", "--out", out, "--method", "copy"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +26,7 @@ from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, veri
 from dvcp.runtime.references import Missing
 from dvcp.shots.timeline import read_shots
 from dvcp.timing import Span
-from tests.films import Film, framemd5, make_film, small_weights
+from tests.films import Film, framemd5, make_film, small_weights, texture
 from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.slow
@@ -165,6 +167,36 @@ def test_a_shot_without_a_still(tmp_path: Path) -> None:
     assert (chroma == 128).all()
     with pytest.raises(ReferenceError, match="shot 2"):
         prepare(settings(film, tmp_path / "no.mkv", missing=Missing.ERROR))
+
+
+@pytest.mark.parametrize("method", ["dvcp", "global"])
+def test_a_folder_of_pictures_that_belong_to_no_shot(tmp_path: Path, weights: str, method: str) -> None:
+    """Names that say nothing, in an order that misleads: each shot takes the picture of its scene, and provenance says so."""
+    film = make_film(tmp_path, lengths=(10, 9), painted=((8,), (7,)), scenes=texture)
+    first, second = sorted(film.stills.glob("*.png"))
+    (tmp_path / "museum").mkdir()
+    first.rename(tmp_path / "museum" / "bridge.png")
+    second.rename(tmp_path / "museum" / "anglers.png")
+    noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3)).astype(np.uint8)
+    write_still(str(tmp_path / "museum" / "zebra.png"), noise)
+    asked = settings(film, tmp_path / "out.mkv", method, options={"weights": weights}, references=str(tmp_path / "museum"), take=2)
+    job, computed = run(replace(asked, shots=str(film.stills / "reel_shots.json")))
+    assert computed == len(job.segments)
+    assert verify_output(job.output.file_url, str(film.gray))[1] == []
+    told = json.loads((tmp_path / "out.dvcp" / "provenance.json").read_text())
+    chosen = [(r["shot"], Path(r["file"]).name, r["frame"]) for r in told["references"]]
+    assert chosen == [(1, "bridge.png", None), (2, "anglers.png", None)]
+    for reference, line in zip(told["references"], told["warnings"][-2:], strict=True):
+        assert 0.7 < reference["borrowed"] <= 1
+        assert line.endswith(f"borrows {reference['file']} (similarity {reference['borrowed']:.2f})")
+        assert reference["sha256"] == hashlib.sha256(Path(reference["file"]).read_bytes()).hexdigest()
+    with FrameReader(probe(job.output.file_url)) as reader:
+        _, chroma = reader.planes(Span(0, film.frames))
+    # Each scene has one colour throughout, so even untrained networks must find it in the right picture.
+    for shot in job.shots.shots:
+        _, painted = texture(shot.number + 9, 1)
+        found = np.median(chroma[shot.span.first : shot.span.stop], axis=(0, 2, 3))
+        assert np.abs(found - np.asarray(painted[0, :, 0, 0], np.float64)).max() <= 3
 
 
 def test_stills_that_raise_doubts_are_named(tmp_path: Path) -> None:

@@ -72,6 +72,28 @@ def test_alpha_is_dropped_not_applied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.rint(still.rgb[0, 0] * 255), [200, 100, 50])
 
 
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"),
+    [("png", "rgb24"), ("png", "rgb48be"), ("png", "gray"), ("png", "pal8"), ("png", "rgba"), ("tiff", "rgb48le"), ("tiff", "gray16le"),
+     ("mjpeg", "yuvj420p"), ("mjpeg", "yuvj444p"), ("libwebp", "yuva420p")],
+)  # fmt: skip
+def test_a_small_look_shows_the_same_picture(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+    picture = np.asarray(np.kron(_picture(6, 9), np.ones((20, 20, 1))), np.uint8)
+    if pix_fmt == "pal8":
+        palette = np.concatenate([np.full((54, 1), 255), _picture(6, 9).reshape(54, 3)], axis=1).astype(np.uint8)
+        palette = np.concatenate([palette, np.zeros((202, 4), np.uint8)])
+        numbers = np.kron(np.arange(54, dtype=np.uint8).reshape(6, 9), np.ones((20, 20), np.uint8))
+        frame = av.VideoFrame.from_ndarray((numbers, palette), format="pal8")
+    else:
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pix_fmt)
+    path = _encode(tmp_path / "still", codec, frame)
+    whole, look, untouched = read_still(path), read_still(path, 60 * 90), read_still(path, 120 * 180)
+    assert look.rgb.shape == (60, 90, 3) and look.digest == whole.digest and look.gray == whole.gray
+    blocks = whole.rgb.reshape(60, 2, 90, 2, 3).mean((1, 3))
+    assert np.abs(look.rgb - blocks).mean() < 0.02
+    assert np.array_equal(untouched.rgb, whole.rgb)
+
+
 def test_unreadable_stills_say_so(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n but no picture")
     (tmp_path / "b.png").write_bytes(b"")

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from dvcp.errors import WeightsError
 from dvcp.nets.embedding import CHANNELS, PictureEmbedder, reduced
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def net() -> PictureEmbedder:

@@ -18,6 +18,7 @@ from dvcp.shots.references import find_references
 from dvcp.shots.timeline import ShotList, from_cuts
 from tests.films import make_film, texture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 Reel = tuple[VideoInfo, ShotList, Path]
 NEAREST, GRAY, ERROR = Missing.NEAREST, Missing.GRAY, Missing.ERROR
 
