@@ -55,7 +55,7 @@ class MediaError(DvcpError):
 
 
 class ReferenceError(DvcpError):
-    """A painted still that cannot be read or belongs to no shot. Exit code 4."""
+    """A painted still or other picture that cannot be read, gives no colour, or serves no shot. Exit code 4."""
 
     exit_code = 4
 

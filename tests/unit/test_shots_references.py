@@ -195,3 +195,5 @@ def test_stills_on_an_object_store(tmp_path: Path, s3_url: str) -> None:
     url = f"{s3_url}/film_s0002_f000150.png"
     assert find_references(s3_url, SHOTS, "film") == ([Picture(url, 150, 2)], [])
     assert find_references(f"{s3_url}/refs.csv", SHOTS, "film") == ([Picture(url, 120, 2)], [])
+    files.put_file(tmp_path / "film_s0002_f000150.png", f"{s3_url}/museum.png")
+    assert find_references(s3_url, SHOTS, "film") == ([Picture(url, 150, 2), Picture(f"{s3_url}/museum.png", None, None)], [])
