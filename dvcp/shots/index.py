@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 #: Similarity from which on a picture fits a shot. Measured on 87 clips and 571 stills (5 % to 95 %): another frame of the same clip 0.80 to
 #: 0.97, 0.72 at the first percentile; another clip 0.25 to 0.56; any still 0.20 to 0.45; the best of all stills 0.46 to 0.67. Colours
-#: taken from a picture of 0.6 to 0.7 were farther from the truth than gray for 58 frames of 100, below 0.6 for 70, above 0.7 for one, but there
-#: nearly all pictures were of the same clip: 12 others, 11 of them better than gray.
+#: taken from a picture of 0.6 to 0.7 were farther from the truth than gray for 58 frames of 100, below 0.6 for 70, above 0.7 for one (most
+#: of these pictures were of the same clip; of 12 that were not, one did harm).
 FITS = 0.7
 #: how far behind the best a further picture may lie
 MARGIN = 0.1
