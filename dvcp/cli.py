@@ -217,7 +217,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more. Run again to go on."""
-    from dvcp.evaluation.run import EvaluationSettings
+    from dvcp.evaluation.batch import EvaluationSettings
     from dvcp.evaluation.run import evaluate as measure
 
     if methods is None:

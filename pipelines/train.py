@@ -13,7 +13,8 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from dvcp.errors import ConfigError
-from dvcp.evaluation.run import EvaluationSettings, evaluate
+from dvcp.evaluation.batch import EvaluationSettings
+from dvcp.evaluation.run import evaluate
 from dvcp.media.source import find_sources
 from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.precompute import PrecomputeSettings, precompute

@@ -6,13 +6,36 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
+
+from dvcp.store import files
 
 #: raised whenever a metric or the way results are read changes, so that older items are measured again
-PROTOCOL = 2
+PROTOCOL = 3
 #: the slope over fewer frames says nothing of a hundred
 DRIFT_FRAMES = 10
 PER_FRAME = ("psnr_lab", "psnr_rgb", "delta_e2000", "l2_ab", "colourfulness", "colourfulness_truth")
+
+
+class Kept(Protocol):
+    """A measurement that lies in a file of its own, named by what decides its scores."""
+
+    @property
+    def stem(self) -> str:
+        """File name without extension."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """The file's content."""
+        ...
+
+    @classmethod
+    def from_bytes(cls, data: bytes, key: str) -> Self | None:
+        """Inverse of :meth:`to_bytes`; None when the file is damaged or is of another key."""
+        ...
+
+
+AnyKept = TypeVar("AnyKept", bound=Kept)
 
 
 @dataclass(frozen=True)
@@ -29,6 +52,7 @@ class Item:
         per_frame: a list for each name in PER_FRAME, element 0 for the first frame after the reference.
         cdc, cdc_truth: colour distribution consistency of the result and of the true film; None for a single frame.
         warp_error, warp_error_soft: over visible pixels and softly masked, with the true film's own; None for a single frame.
+        flicker: change of a*b* along the motion, with the true film's own; None for a single frame.
         ssim: structural similarity, mean over the first and every tenth frame; None where scikit-image is not installed.
         seconds: wall time of the colouring.
         weights: sha256 (hex) of the method's weights file; None for one without networks.
@@ -48,6 +72,8 @@ class Item:
     warp_error_truth: float | None
     warp_error_soft: float | None
     warp_error_soft_truth: float | None
+    flicker: float | None
+    flicker_truth: float | None
     ssim: float | None
     seconds: float
     weights: str | None = None
@@ -71,26 +97,70 @@ class Item:
         spread = sum((k - middle) ** 2 for k in range(len(values)))
         return 100 * sum((k - middle) * (v - mean) for k, v in enumerate(values)) / spread
 
+    @property
+    def key(self) -> str:
+        """sha256 (hex) of everything that decides the scores."""
+        return item_key(self.clip_digest, self.method_digest, self.frames)
+
+    @property
+    def stem(self) -> str:
+        """Name of its files, without extension."""
+        return item_name(self.clip, self.method, self.key)
+
     def to_bytes(self) -> bytes:
         """JSON of all fields and the key."""
-        key = item_key(self.clip_digest, self.method_digest, self.frames)
-        return json.dumps({"key": key} | asdict(self), indent=1, allow_nan=False).encode()
+        return to_json_bytes(self, self.key)
 
     @classmethod
     def from_bytes(cls, data: bytes, key: str) -> Item | None:
         """Inverse of :meth:`to_bytes`; None when the file is damaged or is of another key."""
+        fields = fields_of(data, key)
         try:
-            fields: dict[str, Any] = json.loads(data)
-            if fields.pop("key") != key or not all(fields["per_frame"][name] for name in PER_FRAME):
+            if fields is None or not all(fields["per_frame"][name] for name in PER_FRAME):
                 return None
             return cls(**fields)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError):
             return None
 
 
-def item_key(clip_digest: str, method_digest: str, frames: int) -> str:
-    """sha256 (hex) of everything that decides the scores."""
-    return hashlib.sha256(json.dumps([PROTOCOL, clip_digest, method_digest, frames]).encode()).hexdigest()
+def to_json_bytes(item: Any, key: str) -> bytes:
+    """JSON of all fields of a dataclass and its key."""
+    return json.dumps({"key": key} | asdict(item), indent=1, allow_nan=False).encode()
+
+
+def fields_of(data: bytes, key: str) -> dict[str, Any] | None:
+    """The fields :func:`to_json_bytes` wrote; None when the file is damaged or is of another key."""
+    try:
+        fields: dict[str, Any] = json.loads(data)
+        return fields if fields.pop("key") == key else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def kept_item(kind: type[AnyKept], out: str, stem: str, key: str) -> AnyKept | None:
+    """What an earlier evaluation left in the folder ``out``; None when it must be measured, also when its strip is missing."""
+    data = files.get_bytes(_item_url(out, stem))
+    item = kind.from_bytes(data, key) if data is not None else None
+    return item if item is not None and files.exists(strip_url(out, stem)) else None
+
+
+def put_item(item: Kept, out: str) -> None:
+    """Keep a measurement in the folder ``out``. Raises StoreError."""
+    files.put_bytes(item.to_bytes(), _item_url(out, item.stem))
+
+
+def strip_url(out: str, stem: str) -> str:
+    """Where the strip of an item lies."""
+    return files.join(out, "items", f"{stem}.png")
+
+
+def _item_url(out: str, stem: str) -> str:
+    return files.join(out, "items", f"{stem}.json")
+
+
+def item_key(*parts: str | int | None) -> str:
+    """sha256 (hex) of everything that decides the scores besides the protocol: of clips, method, settings."""
+    return hashlib.sha256(json.dumps([PROTOCOL, *parts]).encode()).hexdigest()
 
 
 def item_name(clip: str, method: str, key: str) -> str:

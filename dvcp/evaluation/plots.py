@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dvcp.evaluation.item import Item, item_key, item_name
+from dvcp.evaluation.item import Item, strip_url
 from dvcp.evaluation.tables import Summary, curve
-from dvcp.media.stills import read_still
+from dvcp.media.stills import read_still, write_still
 from dvcp.store import files
 
 if TYPE_CHECKING:
@@ -28,17 +30,19 @@ def strip_frames(count: int) -> list[int]:
     return sorted({min(k, count) for k in (1, 10, 30, 50)})
 
 
-def strip_url(out: str, item: Item) -> str:
-    """Where the strip of an item lies."""
-    key = item_key(item.clip_digest, item.method_digest, item.frames)
-    return files.join(out, "items", f"{item_name(item.clip, item.method, key)}.png")
-
-
 def strip(rows: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
     """A grid of equally large RGB pictures, reduced to about STRIP_WIDTH each, white between them: uint8 ``[H, W, 3]``."""
     small = [[np.pad(_reduce(picture), ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255) for picture in row] for row in rows]
     grid: NDArray[np.uint8] = np.concatenate([np.concatenate(row, axis=1) for row in small], axis=0)[:-_GAP, :-_GAP]
     return grid
+
+
+def put_strip(rows: list[list[NDArray[np.uint8]]], url: str) -> None:
+    """Store the :func:`strip` of these pictures as PNG. Raises StoreError."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = os.path.join(folder, "strip.png")
+        write_still(picture, strip(rows))
+        files.put_file(picture, url)
 
 
 def _reduce(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,7 +95,7 @@ def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
     for rank, place in (("worst", 0), ("median", len(ranked) // 2), ("best", len(ranked) - 1)):
         places.setdefault(place, []).append(rank)
     chosen = {" and ".join(names): ranked[place] for place, names in places.items()}
-    pictures = [read_still(strip_url(out, item)).rgb for item in chosen.values()]
+    pictures = [read_still(strip_url(out, item.stem)).rgb for item in chosen.values()]
     figure.set_size_inches(10, 10 * sum(p.shape[0] / p.shape[1] for p in pictures) + 1.5)
     grid = figure.subplots(len(chosen), 1, squeeze=False, height_ratios=[p.shape[0] / p.shape[1] for p in pictures])
     for axes, picture, (rank, item) in zip(grid[:, 0], pictures, chosen.items(), strict=True):
@@ -104,7 +108,7 @@ def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
 
 def _comparison(items: list[Item], out: str, figure: Figure) -> Figure:
     """All methods on one clip. Every strip is gray | method | truth: the columns in the middle are put side by side."""
-    strips = [read_still(strip_url(out, item)).rgb for item in items]
+    strips = [read_still(strip_url(out, item.stem)).rgb for item in items]
     width = (strips[0].shape[1] - 2 * _GAP) // 3 + _GAP
     columns = [strips[0][:, :width], *(s[:, width : 2 * width] for s in strips), strips[0][:, 2 * width :]]
     picture = np.concatenate(columns, axis=1)

@@ -1,8 +1,14 @@
-"""Does colour stay on what moves? The warp error of Lai et al. (2018), along optical flow of the film's own luma.
+"""Does colour stay on what moves? Warp error (Lai et al. 2018) and flicker (Zhang et al. 2019), along the optical flow of the film's luma.
 
-A pair's error is the mean over visible pixels and channels of (O_t - O_{t+1} brought back along the flow)^2, R'G'B' in 0..1; a film's is
-the mean over its pairs. Visible is judged in two ways: by flow and counter-flow agreeing (Ruder et al. 2016, the constants of Lai's code),
-and softly, by how well luma is explained (TCVC). Gray scores well, so the truth's own value stands beside every one.
+Warp error of a pair of frames: mean over visible pixels and channels of (O_t - O_{t+1} brought back along the flow)^2, R'G'B' in 0..1.
+Visible is judged in two ways: by flow and counter-flow agreeing (Ruder et al. 2016, the constants of Lai's code), and softly, by how well
+luma is explained (TCVC).
+
+Flicker of a pair: equation 13 of Deep Exemplar-based Video Colorization, ||m * W(x_t^ab) - m * x_{t+1}^ab||, m the mask without occlusion.
+The paper names no norm and no scale; here it is the mean over visible pixels (the first of the two masks) of the Euclidean distance in the
+a*b* plane, in units of CIE L*a*b*, and the later frame is brought back onto the earlier one's grid, as for the warp error.
+
+A film's values are the means over its pairs. Gray scores well in all of them, so the truth's own values stand beside every one.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dvcp.evaluation.metrics import rgb_to_lab
 from dvcp.ops.flow import dense_flow
 
 Flow = NDArray[np.float32]
@@ -35,6 +42,21 @@ class Motion:
     flow: Flow
     visible: NDArray[np.bool_]
     likeness: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How much colour changes along the motion of a film, mean over its pairs of frames; 0 is steadiest.
+
+    Attributes:
+        warp_error: over visible pixels, R'G'B' in 0..1 squared.
+        warp_error_soft: the same, weighted by likeness.
+        flicker: distance in the a*b* plane over visible pixels, L*a*b* units.
+    """
+
+    warp_error: float
+    warp_error_soft: float
+    flicker: float
 
 
 def motions(gray: NDArray[np.uint8]) -> list[Motion]:
@@ -73,18 +95,21 @@ def _inside(flow: Flow) -> NDArray[np.bool_]:
     return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
 
-def warp_errors(frames: Iterable[NDArray[np.uint8]], motion: Sequence[Motion]) -> tuple[float, float]:
-    """Warp error of consecutive uint8 RGB pictures ``[H, W, 3]``: over visible pixels, and weighted by likeness.
+def steadiness(frames: Iterable[NDArray[np.uint8]], motion: Sequence[Motion]) -> Steadiness:
+    """How steady the colour of consecutive uint8 RGB pictures ``[H, W, 3]`` is along their motion.
 
     Raises:
         ValueError: not one picture more than there are motions, or fewer than two.
     """
-    hard, soft = [], []
-    for (here, then), step in zip(pairwise(frames), motion, strict=True):
-        off = _unit(here) - warp(_unit(then), step.flow)
-        squared = (off.astype(np.float64) ** 2).mean(-1)
-        hard.append(squared[step.visible].mean() if step.visible.any() else squared.mean())
+    hard, soft, moved = [], [], []
+    coloured = ((_unit(frame), rgb_to_lab(frame)[..., 1:].astype(np.float32)) for frame in frames)
+    for ((here, ab), (then, ab_then)), step in zip(pairwise(coloured), motion, strict=True):
+        squared = ((here - warp(then, step.flow)).astype(np.float64) ** 2).mean(-1)
+        change = np.linalg.norm((ab - warp(ab_then, step.flow)).astype(np.float64), axis=-1)
+        seen = step.visible if step.visible.any() else np.ones_like(step.visible)
+        hard.append(squared[seen].mean())
         soft.append((squared * step.likeness).sum() / max(float(step.likeness.sum()), 1e-9))
+        moved.append(change[seen].mean())
     if not hard:
-        raise ValueError("warp error needs two frames or more")
-    return float(np.mean(hard)), float(np.mean(soft))
+        raise ValueError("steadiness needs two frames or more")
+    return Steadiness(float(np.mean(hard)), float(np.mean(soft)), float(np.mean(moved)))

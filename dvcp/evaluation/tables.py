@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from dvcp.evaluation.item import PER_FRAME, PROTOCOL, Item
+from dvcp.evaluation.text import complete, csv_text, known, mean_known, row
 
 #: the distances of the published table (Deep Video Color Propagation, figure 8)
 HORIZONS = (10, 20, 30, 40, 50)
@@ -30,7 +29,7 @@ class Scores:
         l2_ab: distance in the a*b* plane.
         cdc, cdc_truth: colour distribution consistency; None where no clip has two frames.
         colourfulness, colourfulness_truth: Hasler and Suesstrunk.
-        warp_error and the rest: see :class:`dvcp.evaluation.item.Item`.
+        warp_error, flicker and the rest: see :class:`dvcp.evaluation.item.Item`.
         drift: slope of PSNR-Lab, dB per 100 frames; None where every clip is too short for one.
     """
 
@@ -46,6 +45,8 @@ class Scores:
     warp_error_truth: float | None
     warp_error_soft: float | None
     warp_error_soft_truth: float | None
+    flicker: float | None
+    flicker_truth: float | None
     ssim: float | None
     drift: float | None
 
@@ -82,10 +83,7 @@ class Summary:
     @property
     def clips(self) -> list[str]:
         """Clips measured with every method that was measured at all: means go over these alone, so that methods compare."""
-        done: dict[str, set[str]] = {}
-        for item in self.items:
-            done.setdefault(item.clip, set()).add(item.method)
-        return [clip for clip, methods in done.items() if methods == set(self.methods)]
+        return complete([(item.clip, item.method) for item in self.items])
 
     @property
     def dataset(self) -> str:
@@ -122,26 +120,28 @@ class Summary:
     def markdown(self) -> str:
         """A compact table, methods by N."""
         head = ["method", *(f"PSNR-Lab@{n}" for n in self.horizons), "dB/100 frames", "PSNR-RGB", "SSIM", "dE2000", "L2 ab"]
-        head += ["CDC", "warp error", "soft", "colourfulness"]
+        head += ["CDC", "warp error", "soft", "flicker", "colourfulness"]
         means = self.means()
         rows = [
             [
                 method,
                 *(f"{v:.2f}" for v in s.psnr_lab.values()),
-                _known(s.drift, 2),
+                known(s.drift, 2),
                 f"{s.psnr_rgb:.2f}",
-                _known(s.ssim, 4),
+                known(s.ssim, 4),
                 *(f"{v:.2f}" for v in (s.delta_e2000, s.l2_ab)),
-                *(_known(v, 6) for v in (s.cdc, s.warp_error, s.warp_error_soft)),
+                *(known(v, 6) for v in (s.cdc, s.warp_error, s.warp_error_soft)),
+                known(s.flicker, 3),
                 f"{s.colourfulness:.2f}",
             ]
             for method, s in means.items()
         ]
         if means:
             t = next(iter(means.values()))
-            own = [_known(v, 6) for v in (t.cdc_truth, t.warp_error_truth, t.warp_error_soft_truth)] + [f"{t.colourfulness_truth:.2f}"]
+            own = [known(v, 6) for v in (t.cdc_truth, t.warp_error_truth, t.warp_error_soft_truth)]
+            own += [known(t.flicker_truth, 3), f"{t.colourfulness_truth:.2f}"]
             rows.append(["*truth*", *["-"] * (len(head) - 1 - len(own)), *own])
-        lines = [_row(head), _row(["---", *["---:"] * (len(head) - 1)]), *map(_row, rows), ""]
+        lines = [row(head), row(["---", *["---:"] * (len(head) - 1)]), *map(row, rows), ""]
         sizes = sorted({f"{item.width}x{item.height}" for item in self.items})
         lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {REFERENCE_POLICY}, dataset {self.dataset[:16]}"]
         weights = {method: f", weights {digest[:16]}" for method, digest in self.weights.items()}
@@ -183,17 +183,19 @@ def mean_scores(items: Sequence[Item], horizons: Iterable[int]) -> Scores:
         psnr_rgb=over_clips("psnr_rgb"),
         delta_e2000=over_clips("delta_e2000"),
         l2_ab=over_clips("l2_ab"),
-        cdc=_mean_known(item.cdc for item in items),
-        cdc_truth=_mean_known(item.cdc_truth for item in items),
+        cdc=mean_known(item.cdc for item in items),
+        cdc_truth=mean_known(item.cdc_truth for item in items),
         colourfulness=over_clips("colourfulness"),
         colourfulness_truth=over_clips("colourfulness_truth"),
-        warp_error=_mean_known(item.warp_error for item in items),
-        warp_error_truth=_mean_known(item.warp_error_truth for item in items),
-        warp_error_soft=_mean_known(item.warp_error_soft for item in items),
-        warp_error_soft_truth=_mean_known(item.warp_error_soft_truth for item in items),
+        warp_error=mean_known(item.warp_error for item in items),
+        warp_error_truth=mean_known(item.warp_error_truth for item in items),
+        warp_error_soft=mean_known(item.warp_error_soft for item in items),
+        warp_error_soft_truth=mean_known(item.warp_error_soft_truth for item in items),
+        flicker=mean_known(item.flicker for item in items),
+        flicker_truth=mean_known(item.flicker_truth for item in items),
         # not over some of the clips: those without were measured where scikit-image was not installed
-        ssim=None if any(item.ssim is None for item in items) else _mean_known(item.ssim for item in items),
-        drift=_mean_known(item.drift for item in items),
+        ssim=None if any(item.ssim is None for item in items) else mean_known(item.ssim for item in items),
+        drift=mean_known(item.drift for item in items),
     )
 
 
@@ -219,7 +221,7 @@ def table_csv(summary: Summary) -> str:
         fields = asdict(scores)
         rows.append([method, clip, frames, *fields.pop("psnr_lab").values(), *fields.values()])
     names = [name for name in Scores.__dataclass_fields__ if name != "psnr_lab"]
-    return _csv(["method", "clip", "frames", *(f"psnr_lab@{n}" for n in summary.horizons), *names], rows)
+    return csv_text(["method", "clip", "frames", *(f"psnr_lab@{n}" for n in summary.horizons), *names], rows)
 
 
 def per_frame_csv(summary: Summary) -> str:
@@ -229,7 +231,7 @@ def per_frame_csv(summary: Summary) -> str:
         for i in summary.items
         for k, values in enumerate(zip(*(i.per_frame[name] for name in PER_FRAME), strict=True), start=1)
     ]
-    return _csv(["method", "clip", "k", *PER_FRAME], rows)
+    return csv_text(["method", "clip", "k", *PER_FRAME], rows)
 
 
 def tables(summary: Summary) -> dict[str, str]:
@@ -240,25 +242,3 @@ def tables(summary: Summary) -> dict[str, str]:
         "table.json": json.dumps(summary.to_json(), indent=1, allow_nan=False) + "\n",
         "table.md": summary.markdown,
     }
-
-
-def _mean_known(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _known(value: float | None, places: int) -> str:
-    return "-" if value is None else f"{value:.{places}f}"
-
-
-def _row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    # six decimals: more only makes two machines' tables differ in the last digits
-    writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
-    return out.getvalue()

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dvcp.evaluation.batch import EvaluationSettings
 from dvcp.evaluation.plots import STRIP_WIDTH, plot, strip, strip_frames
-from dvcp.evaluation.run import EvaluationSettings, evaluate
+from dvcp.evaluation.run import evaluate
 from dvcp.evaluation.tables import Summary
 from dvcp.media.stills import read_still
 from tests.unit.media_clips import make_film, ramp

@@ -12,8 +12,9 @@ from skimage.color import rgb2lab
 
 from dvcp.colour import ColourSpec
 from dvcp.errors import ConfigError, StoreError
+from dvcp.evaluation.batch import EvaluationSettings, find_clips
 from dvcp.evaluation.metrics import cdc, colourfulness
-from dvcp.evaluation.run import EvaluationSettings, evaluate, find_clips, frame_scores
+from dvcp.evaluation.run import evaluate, frame_scores
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import frame_to_rgb
@@ -139,7 +140,7 @@ class ShortOfMemory(Copy):
 def test_a_method_that_breaks_on_one_clip_is_listed_and_the_rest_goes_on(
     clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dvcp.evaluation.run.create", lambda name: ShortOfMemory() if name == "short" else Copy())
+    monkeypatch.setattr("dvcp.evaluation.batch.create", lambda name: ShortOfMemory() if name == "short" else Copy())
     summary = evaluate(settings(clips, tmp_path, methods=("short", "copy")), progress=False)
     assert summary.failed == [f"{clips / 'a.mkv'}, short: MemoryError: no memory for 24 rows"]
     assert [(i.clip, i.method) for i in summary.items] == [("a.mkv", "copy"), ("b.mkv", "short"), ("b.mkv", "copy")]

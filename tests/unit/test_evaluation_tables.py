@@ -14,7 +14,8 @@ from dvcp.evaluation.tables import Summary, curve, mean_scores, per_frame_csv, p
 
 def item(clip: str, method: str, psnr: list[float], frames: int = 30, cdc: float | None = 0.25) -> Item:
     scores = {name: [float(n)] * len(psnr) for n, name in enumerate(PER_FRAME)} | {"psnr_lab": psnr}
-    return Item(clip, f"digest of {clip}", method, f"digest of {method}", frames, 64, 48, scores, cdc, 0.5, 0.1, 0.2, 0.3, 0.4, 0.75, 1.5)
+    steady = (0.1, 0.2, 0.3, 0.4, 2.5, 1.25)
+    return Item(clip, f"digest of {clip}", method, f"digest of {method}", frames, 64, 48, scores, cdc, 0.5, *steady, 0.75, 1.5)
 
 
 LONG = item("long.mp4", "copy", [40.0] * 10 + [30.0] * 10 + [20.0] * 10)
@@ -73,13 +74,13 @@ def test_markdown_is_methods_by_n_with_the_truth_and_what_failed() -> None:
     lines = Summary(30, (LONG, SHORT), ["x.mp4: broken"]).markdown.splitlines()
     assert lines[0] == (
         "| method | PSNR-Lab@10 | PSNR-Lab@20 | PSNR-Lab@30 | dB/100 frames | PSNR-RGB | SSIM | dE2000 | L2 ab | CDC | warp error | soft "
-        "| colourfulness |"
+        "| flicker | colourfulness |"
     )
     drift = f"{(LONG.drift + SHORT.drift) / 2:.2f}"
     assert lines[2] == (
-        f"| copy | 45.00 | 42.50 | 40.00 | {drift} | 1.00 | 0.7500 | 2.00 | 3.00 | 0.250000 | 0.100000 | 0.300000 | 4.00 |"
+        f"| copy | 45.00 | 42.50 | 40.00 | {drift} | 1.00 | 0.7500 | 2.00 | 3.00 | 0.250000 | 0.100000 | 0.300000 | 2.500 | 4.00 |"
     )
-    assert lines[3] == "| *truth* | - | - | - | - | - | - | - | - | 0.500000 | 0.200000 | 0.400000 | 5.00 |"
+    assert lines[3] == "| *truth* | - | - | - | - | - | - | - | - | 0.500000 | 0.200000 | 0.400000 | 1.250 | 5.00 |"
     assert "- N=20: 1 of 2 clips are shorter and count with the frames they have" in lines
     assert not any(line.startswith("- N=10") for line in lines)
     assert any("true first frame" in line for line in lines)

@@ -1,0 +1,46 @@
+"""What the tables of every evaluation share: means over what is known, cells, rows and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def complete(done: Sequence[tuple[str, str]]) -> list[str]:
+    """Of (subject, method) pairs: the subjects measured with every method that was measured at all, in their order.
+
+    Means go over these alone, so that methods compare.
+    """
+    methods = {method for _, method in done}
+    found: dict[str, set[str]] = {}
+    for subject, method in done:
+        found.setdefault(subject, set()).add(method)
+    return [subject for subject, its in found.items() if its == methods]
+
+
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """Mean of what is not None; None when nothing is left."""
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found else None
+
+
+def known(value: float | None, places: int) -> str:
+    """A number with so many decimals, or a dash."""
+    return "-" if value is None else f"{value:.{places}f}"
+
+
+def row(cells: Iterable[str]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    # six decimals: more only makes two machines' tables differ in the last digits
+    writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    return out.getvalue()
