@@ -207,23 +207,31 @@ def verify(
 @app.command()
 @guarded
 def evaluate(
-    clips: Annotated[str, typer.Option(help="Folder of colour clips, one shot each; the first frame is the reference.")],
+    clips: Annotated[str, typer.Option(help="Folder of colour clips, one shot each; the first frame is the reference unless --pairs.")],
     out: Annotated[str, typer.Option(help="Folder for tables, curves and contact sheets.")],
     methods: Annotated[
         str | None, typer.Option(help=f"Names, comma separated: {', '.join(NAMES)}. Default: all that the weights serve.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames after the reference.")] = 50,
+    frames: Annotated[int, typer.Option(min=1, help="Frames after the reference; with --pairs, of the clip.")] = 50,
+    pairs: Annotated[
+        str | None, typer.Option(help="CSV with columns clip,reference,frame: colour each clip from a frame (0-based) of another.")
+    ] = None,
     weights: Weights = None,
     as_json: Json = False,
 ) -> None:
-    """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more. Run again to go on."""
+    """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more; with --pairs, colour from other scenes.
+
+    Run again to go on.
+    """
     from dvcp.evaluation.batch import EvaluationSettings
+    from dvcp.evaluation.pairs import evaluate_pairs
     from dvcp.evaluation.run import evaluate as measure
 
     if methods is None:
         methods = ",".join(names_for(weights) if weights else NAMES)
     names = tuple(m.strip() for m in methods.split(",") if m.strip())
-    summary = measure(EvaluationSettings(clips, names, frames, out, _options(weights)), progress=not as_json)
+    settings = EvaluationSettings(clips, names, frames, out, _options(weights))
+    summary = evaluate_pairs(settings, pairs, progress=not as_json) if pairs else measure(settings, progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:
         raise typer.Exit(1)

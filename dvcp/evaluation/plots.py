@@ -6,12 +6,14 @@ import io
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dvcp.evaluation.item import Item, strip_url
+from dvcp.evaluation.pairtables import PairSummary
 from dvcp.evaluation.tables import Summary, curve
 from dvcp.media.stills import read_still, write_still
 from dvcp.store import files
@@ -61,10 +63,8 @@ def plot(summary: Summary, out: str) -> None:
 
     Without matplotlib (extra ``eval``) nothing is written but a line in the log.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        log.warning("no plots: matplotlib is not installed (pip install 'dvcp[eval]')")
+    Figure = _figure()
+    if Figure is None:
         return
     measured = {method: items for method in summary.methods if (items := summary.of_method(method))}
     if not measured:
@@ -85,8 +85,41 @@ def plot(summary: Summary, out: str) -> None:
     for method, items in measured.items():
         _save(_sheet(method, items, out, Figure(layout="constrained")), files.join(out, f"sheet_{method}.png"))
     for clip in summary.clips:
-        of_clip = [item for item in summary.items if item.clip == clip]
-        _save(_comparison(of_clip, out, Figure(layout="constrained")), files.join(out, f"compare_{clip}.png"))
+        of_clip = {item.method: item.stem for item in summary.items if item.clip == clip}
+        shown = ", ".join(map(str, strip_frames(len(next(i for i in summary.items if i.clip == clip)))))
+        title = f"{clip}, frames {shown}: gray | {' | '.join(of_clip)} | truth"
+        strips = [read_still(strip_url(out, stem)).rgb for stem in of_clip.values()]
+        _save(_comparison(strips, 1, title, Figure(layout="constrained")), files.join(out, f"compare_{clip}.png"))
+
+
+def plot_pairs(summary: PairSummary, out: str) -> None:
+    """Write ``pair_<clip>_from_<reference>_<frame>.png`` into the folder ``out`` for every pair: reference as the methods saw it | gray |
+    every method | truth.
+
+    Without matplotlib (extra ``eval``) nothing is written but a line in the log.
+    """
+    Figure = _figure()
+    if Figure is None:
+        return
+    for pair in summary.pairs:
+        items = summary.of_pair(pair)
+        if not items:
+            continue
+        shown = ", ".join(str(k - 1) for k in strip_frames(items[0].count))
+        methods = " | ".join(item.method for item in items)
+        title = f"{pair.clip} from {pair.reference}, frame {pair.frame}; frames {shown}: reference | gray | {methods} | truth"
+        strips = [read_still(strip_url(out, item.stem)).rgb for item in items]
+        name = f"pair_{pair.clip}_from_{pair.reference}_{pair.frame}.png"
+        _save(_comparison(strips, 2, title, Figure(layout="constrained")), files.join(out, name))
+
+
+def _figure() -> type[Figure] | None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        log.warning("no plots: matplotlib is not installed (pip install 'dvcp[eval]')")
+        return None
+    return Figure
 
 
 def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
@@ -106,18 +139,17 @@ def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
     return figure
 
 
-def _comparison(items: list[Item], out: str, figure: Figure) -> Figure:
-    """All methods on one clip. Every strip is gray | method | truth: the columns in the middle are put side by side."""
-    strips = [read_still(strip_url(out, item.stem)).rgb for item in items]
-    width = (strips[0].shape[1] - 2 * _GAP) // 3 + _GAP
-    columns = [strips[0][:, :width], *(s[:, width : 2 * width] for s in strips), strips[0][:, 2 * width :]]
+def _comparison(strips: Sequence[NDArray[np.float32]], lead: int, title: str, figure: Figure) -> Figure:
+    """All methods on one clip, from a strip of each: ``lead`` columns they share, the method's, the truth."""
+    width = (strips[0].shape[1] - (lead + 1) * _GAP) // (lead + 2) + _GAP
+    columns = [strips[0][:, : lead * width], *(s[:, lead * width : (lead + 1) * width] for s in strips), strips[0][:, (lead + 1) * width :]]
     picture = np.concatenate(columns, axis=1)
-    figure.set_size_inches(2.2 * len(columns), 2.2 * len(columns) * picture.shape[0] / picture.shape[1] + 0.5)
+    across = 2.2 * (lead + 1 + len(strips))
+    figure.set_size_inches(across, across * picture.shape[0] / picture.shape[1] + 0.5)
     axes = figure.subplots()
     axes.imshow(picture)
     axes.set_axis_off()
-    shown = ", ".join(map(str, strip_frames(len(items[0]))))
-    axes.set_title(f"{items[0].clip}, frames {shown}: gray | {' | '.join(item.method for item in items)} | truth", fontsize=9)
+    axes.set_title(title, fontsize=9)
     return figure
 
 

@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from dvcp.evaluation.metrics import cdc, colourfulness, delta_e2000, histograms, l2_ab, psnr_lab, psnr_rgb, rgb_to_lab
+from dvcp.evaluation.metrics import (
+    cdc,
+    chroma_distance,
+    chroma_profile,
+    colourfulness,
+    delta_e2000,
+    histograms,
+    l2_ab,
+    psnr_lab,
+    psnr_rgb,
+    rgb_to_lab,
+)
 
 
 def picture(seed: int, height: int = 24, width: int = 32) -> NDArray[np.uint8]:
@@ -122,3 +134,32 @@ def test_cdc_is_made_of_scipys_divergence() -> None:
 def test_cdc_needs_two_frames() -> None:
     with pytest.raises(ValueError, match="two frames"):
         cdc([picture(0)])
+
+
+def test_chroma_distance_is_the_sliced_wasserstein_distance_of_scipy() -> None:
+    """Pictures of different sizes; exact distances along each of 180 lines."""
+    one, two = rgb_to_lab(picture(11)), rgb_to_lab(picture(12, 10, 14) // 2 + np.array([90, 0, 20], np.uint8))
+    a, b = one[..., 1:].reshape(-1, 2), two[..., 1:].reshape(-1, 2)
+    lines = [(np.cos(t), np.sin(t)) for t in np.arange(180) * np.pi / 180]
+    wanted = np.pi / 2 * np.mean([wasserstein_distance(a @ np.array(line), b @ np.array(line)) for line in lines])
+    found = chroma_distance(chroma_profile(one), chroma_profile(two))
+    assert found == pytest.approx(wanted, rel=0.01) and found > 10
+    assert chroma_distance(chroma_profile(two), chroma_profile(one)) == pytest.approx(found)
+
+
+def test_chroma_distance_of_a_shift_is_its_length_and_to_gray_the_mean_chroma() -> None:
+    lab = rgb_to_lab(picture(13) // 4 + 90)
+    for shift in ((6, 0), (0, -6), (3, 4), (-5, 5)):
+        moved = chroma_profile(lab + np.array([40, *shift]))
+        assert chroma_distance(chroma_profile(lab), moved) == pytest.approx(np.hypot(*shift), rel=0.02)
+    gray = chroma_profile(lab * [1, 0, 0])
+    assert chroma_distance(chroma_profile(lab), gray) == pytest.approx(np.hypot(lab[..., 1], lab[..., 2]).mean(), rel=0.01)
+
+
+def test_chroma_distance_knows_no_places_and_holds_the_most_colourful_codes() -> None:
+    codes = picture(14)
+    shuffled = np.random.default_rng(0).permutation(codes.reshape(-1, 3)).reshape(codes.shape)
+    assert chroma_distance(chroma_profile(rgb_to_lab(codes)), chroma_profile(rgb_to_lab(shuffled))) == 0
+    corners = np.array([[r, g, b] for r in (0, 255) for g in (0, 255) for b in (0, 255)], np.uint8)
+    profile = chroma_profile(rgb_to_lab(corners))
+    assert (profile[:, 0] == 0).all() and np.allclose(profile[:, -1], 1)
