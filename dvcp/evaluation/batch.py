@@ -98,8 +98,8 @@ def measure_all(
                 try:
                     result = measure(subject, name, method)
                 except MediaError as error:
-                    failed.append(str(error))
-                    report(f"FAILED {error}", len(methods) - done)
+                    failed.append(str(error) if error.file == called else f"{called}: {error}")
+                    report(f"FAILED {failed[-1]}", len(methods) - done)
                     break
                 except DvcpError:
                     raise  # weights or storage: every other subject would fail the same way
