@@ -85,10 +85,10 @@ def plot(summary: Summary, out: str) -> None:
     for method, items in measured.items():
         _save(_sheet(method, items, out, Figure(layout="constrained")), files.join(out, f"sheet_{method}.png"))
     for clip in summary.clips:
-        of_clip = {item.method: item.stem for item in summary.items if item.clip == clip}
-        shown = ", ".join(map(str, strip_frames(len(next(i for i in summary.items if i.clip == clip)))))
-        title = f"{clip}, frames {shown}: gray | {' | '.join(of_clip)} | truth"
-        strips = [read_still(strip_url(out, stem)).rgb for stem in of_clip.values()]
+        of_clip = [item for item in summary.items if item.clip == clip]
+        shown = ", ".join(map(str, strip_frames(len(of_clip[0]))))
+        title = f"{clip}, frames {shown}: gray | {' | '.join(item.method for item in of_clip)} | truth"
+        strips = [read_still(strip_url(out, item.stem)).rgb for item in of_clip]
         _save(_comparison(strips, 1, title, Figure(layout="constrained")), files.join(out, f"compare_{clip}.png"))
 
 
