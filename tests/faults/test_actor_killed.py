@@ -34,12 +34,15 @@ def kill(kind: str) -> int:
     return len(found)
 
 
-@pytest.mark.parametrize("kind", ["Propagator", "Matcher", "Decoder", "Writer"])
-def test_run_survives(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [("Propagator", "dvcp"), ("Matcher", "exemplar"), ("Decoder", "dvcp"), ("Writer", "exemplar"), ("Propagator", "exemplar")],
+)
+def test_run_survives(tmp_path: Path, kind: str, method: str) -> None:
     film = make_film(tmp_path, lengths=(60, 30), painted=((0,), (15,)))
     weights = small_weights(tmp_path / "w.safetensors", taps=25)
     settings = JobSettings(
-        str(film.gray), str(film.stills), str(tmp_path / "calm.mkv"), options={"weights": str(weights)}, segment_frames=16
+        str(film.gray), str(film.stills), str(tmp_path / "calm.mkv"), method, options={"weights": str(weights)}, segment_frames=16
     )
     calm = prepare(settings)
     propagate(calm, lambda *_: None)

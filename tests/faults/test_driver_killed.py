@@ -17,25 +17,30 @@ from tests.films import framemd5, make_film, small_weights
 pytestmark = pytest.mark.slow
 
 
-def command(film: Path, stills: Path, out: Path, weights: Path) -> list[str]:
+def command(film: Path, stills: Path, out: Path, weights: Path, method: str) -> list[str]:
     return [
         sys.executable, "-m", "dvcp.cli", "colorize", str(film), "--references", str(stills), "--out", str(out),
-        "--weights", str(weights), "--segment-frames", "16",
+        "--method", method, "--weights", str(weights), "--segment-frames", "16", "--shots", str(stills / "reel_shots.json"),
     ]  # fmt: skip
 
 
-def test_killed_three_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["dvcp", "exemplar"])
+def test_killed_three_times(tmp_path: Path, method: str) -> None:
     film = make_film(tmp_path, lengths=(60, 50), painted=((0, 59), (20,)))
+    if method == "exemplar":
+        for number, still in enumerate(film.stills.glob("*.png")):
+            still.rename(still.with_name(f"museum{number}.png"))
     weights = small_weights(tmp_path / "w.safetensors")
     began = time.monotonic()
-    subprocess.run(command(film.gray, film.stills, tmp_path / "whole.mkv", weights), check=True, timeout=250)
+    subprocess.run(command(film.gray, film.stills, tmp_path / "whole.mkv", weights, method), check=True, timeout=250)
     length = time.monotonic() - began
     out, ledger = tmp_path / "killed.mkv", tmp_path / "killed.dvcp" / "ledger"
     chance, kept = random.Random(11), [0]
     for _ in range(3):
         process = subprocess.Popen(
-            command(film.gray, film.stills, out, weights), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+            command(film.gray, film.stills, out, weights, method), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
         try:
             process.wait(timeout=chance.uniform(0.45, 0.8) * length)
         except subprocess.TimeoutExpired:
@@ -44,5 +49,5 @@ def test_killed_three_times(tmp_path: Path) -> None:
         done = len(list(ledger.glob("*.json"))) if ledger.exists() else 0
         assert done >= kept[-1], "a finished segment was lost"
         kept.append(done)
-    subprocess.run(command(film.gray, film.stills, out, weights), check=True, timeout=250)
+    subprocess.run(command(film.gray, film.stills, out, weights, method), check=True, timeout=250)
     assert framemd5(out) == framemd5(tmp_path / "whole.mkv")

@@ -65,9 +65,9 @@ def plain_loop(job: Job) -> list[np.ndarray]:  # type: ignore[type-arg]
         for shot in job.shots.shots:
             luma = reader.luma(shot.span)
             references: dict[int, Reference] = {}
-            for source in assigned[shot.number]:
+            for k, source in enumerate(assigned[shot.number], 1):
                 own = None if source.frame is None else luma[source.frame - shot.span.first]
-                at = 0 if source.frame is None else source.frame - shot.span.first
+                at = -k if source.frame is None else source.frame - shot.span.first
                 references[at] = reference_from_still(read_still(source.url), job.info, own)[0]
             out.append(unit_to_chroma(colorize_frames(method, luma, references, job.info.colour).planes, job.info.colour))
     return out
@@ -76,12 +76,12 @@ def plain_loop(job: Job) -> list[np.ndarray]:  # type: ignore[type-arg]
 @pytest.mark.parametrize(
     "painted", [((0,), (4,)), ((43,), ()), ((0, 43), (10,)), ((7, 36), (0, 29))], ids=["first", "last", "both ends", "inside"]
 )
-@pytest.mark.parametrize("method", ["dvcp", "flow"])
+@pytest.mark.parametrize("method", ["dvcp", "exemplar", "flow"])
 def test_streaming_equals_the_plain_loop_bit_for_bit(
     tmp_path: Path, weights: str, method: str, painted: tuple[tuple[int, ...], ...]
 ) -> None:
     film = make_film(tmp_path, lengths=(44, 30), painted=painted)
-    options = {"weights": weights} if method == "dvcp" else {}
+    options = {} if method == "flow" else {"weights": weights}
     job, _ = run(settings(film, tmp_path / "out.mkv", method, options=options))
     assert len(job.segments) > 4
     with FrameReader(probe(job.output.file_url)) as reader:
@@ -169,7 +169,7 @@ def test_a_shot_without_a_still(tmp_path: Path) -> None:
         prepare(settings(film, tmp_path / "no.mkv", missing=Missing.ERROR))
 
 
-@pytest.mark.parametrize("method", ["dvcp", "global"])
+@pytest.mark.parametrize("method", ["dvcp", "exemplar", "global"])
 def test_a_folder_of_pictures_that_belong_to_no_shot(tmp_path: Path, weights: str, method: str) -> None:
     """Names that say nothing, in an order that misleads: each shot takes the picture of its scene, and provenance says so."""
     film = make_film(tmp_path, lengths=(10, 9), painted=((8,), (7,)), scenes=texture)
@@ -197,6 +197,28 @@ def test_a_folder_of_pictures_that_belong_to_no_shot(tmp_path: Path, weights: st
         _, painted = texture(shot.number + 9, 1)
         found = np.median(chroma[shot.span.first : shot.span.stop], axis=(0, 2, 3))
         assert np.abs(found - np.asarray(painted[0, :, 0, 0], np.float64)).max() <= 3
+
+
+@pytest.mark.parametrize("method", ["dvcp", "exemplar"])
+def test_several_pictures_from_elsewhere_stream_like_the_plain_loop_and_resume(tmp_path: Path, weights: str, method: str) -> None:
+    film = make_film(tmp_path, lengths=(36,), painted=((3, 30),))
+    rows = []
+    for number, still in enumerate(sorted(film.stills.glob("*.png"))):
+        # A name with a frame's number would be taken for a painting of that frame.
+        rows.append(f"{still.rename(still.with_name(f'museum{number}.png'))},,1")
+    given = tmp_path / "given.csv"
+    given.write_text("\n".join(["image,frame,shot", *rows]))
+    asked = settings(film, tmp_path / "out.mkv", method, options={"weights": weights}, references=str(given))
+    job, computed = run(replace(asked, shots=str(film.stills / "reel_shots.json")))
+    assert computed == len(job.segments) == 3 and len(job.assignments[0].sources) == 2
+    with FrameReader(probe(job.output.file_url)) as reader:
+        _, chroma = reader.planes(Span(0, film.frames))
+    assert np.array_equal(chroma, np.concatenate(plain_loop(job)))
+    before = framemd5(tmp_path / "out.mkv")
+    last = job.ledger.records()[-1]
+    (tmp_path / "out.dvcp" / "ledger" / f"{last.key}.json").unlink()
+    assert run(replace(asked, shots=str(film.stills / "reel_shots.json")))[1] == 1, "the state it begins with is still there"
+    assert framemd5(tmp_path / "out.mkv") == before
 
 
 def test_stills_that_raise_doubts_are_named(tmp_path: Path) -> None:
