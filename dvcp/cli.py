@@ -18,7 +18,7 @@ from dvcp.errors import DvcpError, VerifyError
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.source import stem
 from dvcp.media.writer import Profile
-from dvcp.methods import NAMES, names_for
+from dvcp.methods import NAMES, SHIPPED, names_for
 from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.references import Missing
 
@@ -116,11 +116,12 @@ def references_export(
     _say(data, f"{len(done.written)} stills to paint -> {out}{kept}; shot list {done.list_url}", as_json)
 
 
-Weights = Annotated[str | None, typer.Option(help="Weights file or URL; default: what ships with the method.")]
+Weights = Annotated[str | None, typer.Option(help="Weights: file, folder or URL; default: what ships with the method.")]
 
 
-def _options(weights: str | None, **others: Any) -> dict[str, Any]:
-    return others | ({"weights": weights} if weights else {})
+def _options(weights: str | None, working_height: int | None = None, **others: Any) -> dict[str, Any]:
+    """Options of the method; what was not given is the method's own default."""
+    return others | ({"weights": weights} if weights else {}) | ({"working_height": working_height} if working_height else {})
 
 
 @app.command()
@@ -148,7 +149,9 @@ def colorize(
     gpus_per_propagator: Annotated[float | None, typer.Option(help="GPUs each propagator holds; fractions allowed.")] = None,
     gpus_per_matcher: Annotated[float | None, typer.Option(help="GPUs each matcher holds; fractions allowed.")] = None,
     weights: Weights = None,
-    working_height: Annotated[int, typer.Option(min=64, help="Most lines the networks see; colour is brought back along edges.")] = 576,
+    working_height: Annotated[
+        int | None, typer.Option(min=64, help="Most lines the networks see (colour is brought back along edges); default: the method's.")
+    ] = None,
     segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
     as_json: Json = False,
 ) -> None:
@@ -228,7 +231,7 @@ def evaluate(
     from dvcp.evaluation.run import evaluate as measure
 
     if methods is None:
-        methods = ",".join(names_for(weights) if weights else NAMES)
+        methods = ",".join(names_for(weights) if weights else SHIPPED)
     names = tuple(m.strip() for m in methods.split(",") if m.strip())
     settings = EvaluationSettings(clips, names, frames, out, _options(weights))
     summary = evaluate_pairs(settings, pairs, progress=not as_json) if pairs else measure(settings, progress=not as_json)

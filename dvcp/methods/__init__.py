@@ -8,8 +8,10 @@ from typing import Any, cast
 from dvcp.errors import ConfigError
 from dvcp.methods.base import Method
 
-#: every name ``create`` knows, best first
-NAMES = ("dvcp", "exemplar", "local", "global", "paper", "paper-local", "paper-global", "flow", "copy", "gray")
+#: every name that runs from the install, best first
+SHIPPED = ("dvcp", "exemplar", "local", "global", "paper", "paper-local", "paper-global", "flow", "copy", "gray")
+#: every name ``create`` knows: those, and those that need files of the user's
+NAMES = (*SHIPPED, "exemplar-paper")
 
 
 def create(name: str, **options: Any) -> Method:
@@ -18,7 +20,8 @@ def create(name: str, **options: Any) -> Method:
     Args:
         name: one of :data:`NAMES`.
         options: the fields of the method's ``Settings``: for dvcp, local and global in :mod:`dvcp.methods.dvcp`, for exemplar in
-            :mod:`dvcp.methods.exemplar`, for paper* in :mod:`dvcp.methods.paper`.
+            :mod:`dvcp.methods.exemplar`, for paper* in :mod:`dvcp.methods.paper`, for exemplar-paper in
+            :mod:`dvcp.methods.exemplar_paper`.
 
     Raises:
         ConfigError: no such method or option.
@@ -31,11 +34,13 @@ def create(name: str, **options: Any) -> Method:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
         return simple[name]()
     if name in NAMES:
-        from dvcp.methods import dvcp, exemplar, paper
+        from dvcp.methods import dvcp, exemplar, exemplar_paper, paper
 
         try:
             if name == "exemplar":
                 return exemplar.ExemplarColorization(exemplar.Settings(**options))
+            if name == exemplar_paper.NAME:
+                return exemplar_paper.ExemplarPropagation(exemplar_paper.Settings(**options))
             if name.startswith("paper"):
                 return paper.DeepPropagation(paper.Settings(branches=cast(paper.Branches, name), **options))
             return dvcp.GuidedPropagation(dvcp.Settings(branches=cast(dvcp.Branches, name), **options))
@@ -45,7 +50,7 @@ def create(name: str, **options: Any) -> Method:
 
 
 def names_for(weights: str) -> tuple[str, ...]:
-    """Methods that a weights file serves, and those that need none.
+    """Methods of :data:`SHIPPED` that a weights file serves, and those that need none.
 
     Raises:
         WeightsError: it cannot be read.
@@ -54,5 +59,5 @@ def names_for(weights: str) -> tuple[str, ...]:
     from dvcp.nets.weights import parts_of
 
     held = parts_of(weights)
-    made = {name: create(name, weights=weights) for name in NAMES}
+    made = {name: create(name, weights=weights) for name in SHIPPED}
     return tuple(name for name, method in made.items() if not isinstance(method, Networks) or held.issuperset(method.needs))

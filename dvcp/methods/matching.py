@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from dvcp.colour import ColourSpec
 from dvcp.methods.base import Evidence, Reference, Window
 from dvcp.methods.grid import WorkingGrid
-from dvcp.methods.networks import Networks
+from dvcp.methods.networks import BackboneNetworks
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.weights import load_part
 from dvcp.ops.rgb import to_rgb
@@ -29,7 +29,7 @@ class Matched:
     cues: Tensor
 
 
-class Matching(Networks):
+class Matching(BackboneNetworks):
     """Base of the methods that match on descriptors."""
 
     #: whether a reference is described as it is, in colour, rather than in gray as the film is

@@ -25,15 +25,20 @@ class NetworkSettings(Protocol):
     """What every such method is told; its own settings, a frozen dataclass, have more."""
 
     @property
-    def branches(self) -> str: ...
-    @property
     def weights(self) -> str: ...
+    @property
+    def device(self) -> str: ...
+
+
+class BackboneSettings(NetworkSettings, Protocol):
+    """What a method on a feature backbone is told."""
+
+    @property
+    def branches(self) -> str: ...
     @property
     def backbone(self) -> str: ...
     @property
     def working_height(self) -> int: ...
-    @property
-    def device(self) -> str: ...
 
 
 def check_feedback(feedback: str) -> None:
@@ -49,9 +54,9 @@ class Networks(ABC):
     #: raised with every change of the code that changes the picture
     revision: ClassVar[int]
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, name: str, settings: NetworkSettings) -> None:
+        self.name = name
         self._settings = settings
-        self.name: str = settings.branches
         choice = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(choice if settings.device == "auto" else settings.device)
         self.dtype = fast_dtype(self.device)
@@ -62,41 +67,60 @@ class Networks(ABC):
         parts: dict[str, Any] = asdict(self._settings)  # type: ignore[call-overload]  # the protocol's readers are all dataclasses
         parts |= {"device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": self.revision}
         # What the weights are, never where they lie.
-        parts |= {"weights": self.weights_digest, "backbone_weights": self._backbone.weights_digest}
+        parts |= self._weights()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _weights(self) -> dict[str, str]:
+        """Digests of all weights; "weights" takes the place of the setting."""
+        return {"weights": self.weights_digest}
 
     @property
     @abstractmethod
     def needs(self) -> tuple[str, ...]:
-        """Parts of the weights file this method cannot do without."""
+        """Parts of the weights this method cannot do without."""
 
     @abstractmethod
     def _net(self, part: str) -> Any:
-        """The network in a part of the weights file, loaded at the first call."""
+        """The network in a part of the weights, loaded at the first call."""
 
     def load(self) -> None:
         """Load what the method needs now, where a wrong file costs nothing yet.
 
         Raises:
-            WeightsError: the file cannot be read, or holds other parts.
+            WeightsError: a file cannot be read, or holds other parts.
         """
         for part in self.needs:
             self._net(part)
 
     @property
+    @abstractmethod
     def weights_digest(self) -> str:
-        """sha256 (hex) of the weights file."""
+        """sha256 (hex) of the weights that were given."""
+
+
+class BackboneNetworks(Networks):
+    """Networks in one weights file, on top of a frozen feature backbone, that see the picture on the working grid."""
+
+    def __init__(self, settings: BackboneSettings) -> None:
+        super().__init__(settings.branches, settings)
+        self._seeing = settings
+
+    def _weights(self) -> dict[str, str]:
+        return super()._weights() | {"backbone_weights": self._backbone.weights_digest}
+
+    @property
+    def weights_digest(self) -> str:
         return weights_digest(self._settings.weights)
 
     @property
     def _backbone(self) -> Backbone:
         if "backbone" not in self._loaded:
-            self._loaded["backbone"] = load_backbone(self._settings.backbone).to(self.device)
+            self._loaded["backbone"] = load_backbone(self._seeing.backbone).to(self.device)
         backbone: Backbone = self._loaded["backbone"]
         return backbone
 
     def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> WorkingGrid:
-        return WorkingGrid.of(shape[-2], shape[-1], colour, self._settings.working_height)
+        return WorkingGrid.of(shape[-2], shape[-1], colour, self._seeing.working_height)
 
     def _matched(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """Evidence as the networks take it: I^s ``[T, 3, ...]`` and how sure it is, ``[T, 1, ...]`` in [0, 1]."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Proposals, Reference, Window
-from dvcp.methods.networks import Networks, check_feedback
+from dvcp.methods.networks import BackboneNetworks, check_feedback
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.weights import PAPER, load_local, load_part
 from dvcp.ops.codes import to_codes
@@ -71,7 +71,7 @@ class _Step:
     warped: Tensor
 
 
-class DeepPropagation(Networks):
+class DeepPropagation(BackboneNetworks):
     """The method, as a :class:`dvcp.methods.base.Fusing`."""
 
     revision = 1

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from dvcp.colour import ColourSpec
 from dvcp.errors import ConfigError
-from dvcp.methods import NAMES, create
+from dvcp.methods import NAMES, SHIPPED, create
 from dvcp.methods.base import Method, Reference, Window
 from dvcp.methods.dvcp import GuidedPropagation
 
@@ -94,8 +94,9 @@ def test_digests_tell_baselines_apart_and_stay() -> None:
 
 
 def test_methods_are_made_by_name() -> None:
-    for name in NAMES:
+    for name in SHIPPED:
         assert create(name).name == name
+    assert set(SHIPPED) < set(NAMES)
     method = create("local", working_height=200, weights="w.safetensors")
     assert isinstance(method, GuidedPropagation) and method.settings.working_height == 200
     with pytest.raises(ConfigError, match="no method 'paint'"):
