@@ -24,7 +24,7 @@ from dvcp.methods.base import Chroma, Evidence, Reference, Window
 from dvcp.methods.grid import WorkingGrid
 from dvcp.methods.networks import Networks
 from dvcp.nets.checkpoints import HINT, Checkpoints
-from dvcp.nets.exemplar_paper import LEAST, MULTIPLES, VGG19, ColorVidNet, WarpNet
+from dvcp.nets.exemplar_paper import LEAST, MULTIPLES
 from dvcp.ops.correlate import Places, correlate, joined, unit_features
 from dvcp.ops.lab import gray_to_lightness, lab_to_chroma, rgb_to_lab, ycbcr_to_rgb_planes
 
@@ -164,6 +164,7 @@ class ExemplarPropagation(Networks):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(NAME, settings)
+        self.dtype = torch.float32  # these networks do not bear less, see dvcp.nets.exemplar_paper
         self.settings = settings
         self._checkpoints = Checkpoints(settings.weights)
 
@@ -173,11 +174,7 @@ class ExemplarPropagation(Networks):
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:
-            if part == "colornet":
-                net: torch.nn.Module = self._checkpoints.load(part, ColorVidNet).lower(self.dtype)
-            else:
-                net = self._checkpoints.load(part, VGG19 if part == "vgg19" else WarpNet).to(self.dtype)
-            self._loaded[part] = net.to(self.device)
+            self._loaded[part] = self._checkpoints.load(part).to(self.device)
         return self._loaded[part]
 
     def _grid(self, shape: tuple[int, ...], colour: ColourSpec) -> PaddedGrid:
@@ -230,26 +227,24 @@ class ExemplarPropagation(Networks):
         """Colour one window. The state is the last frame on the padded grid: float32 ``[3, h, w]``, L* - 50, a* and b*."""
         assert evidence.planes is not None, "there is nothing to colour from"
         grid = self._grid(window.luma.shape, window.colour)
-        luma = grid.luma(window.luma, self.device)
-        lightness = gray_to_lightness(luma) - _CENTRE
         # np.array: evidence may lie in shared memory, which cannot be written, and from_numpy() warns of that
         found = torch.from_numpy(np.array(evidence.planes)).to(self.device).float()
         found = F.interpolate(found, size=grid.padded, mode="nearest")
         last = torch.zeros_like(found[:1]) if state is None else torch.from_numpy(np.array(state["lab"])).to(self.device)[None]
-        coloured = []
-        for k in range(len(luma)):
-            frame = lightness[k : k + 1]
-            last = torch.cat([frame, self._net("colornet")(torch.cat([frame, found[k : k + 1], last], 1))], 1)
-            coloured.append(grid.cropped(last))
-        chroma = self._film_chroma(torch.cat(coloured), grid.cropped(luma), window, grid)
+        planes = []
+        # One frame at a time all through: in a batch sums are taken in another order, and a frame's last bit would tell its window.
+        for k in range(len(window.luma)):
+            samples = window.luma[k : k + 1]
+            luma = grid.luma(samples, self.device)
+            lightness = gray_to_lightness(luma) - _CENTRE
+            last = torch.cat([lightness, self._net("colornet")(torch.cat([lightness, found[k : k + 1], last], 1))], 1)
+            planes.append(grid.restore(self._chroma(grid.cropped(last), window.colour), grid.cropped(luma), samples))
         confidence = grid.grid.restore_confidence(grid.cropped(found[:, 2:]).clamp(0, 1))
-        return {"lab": last[0].cpu().numpy()}, Chroma(chroma.cpu().numpy(), confidence.cpu().numpy())
+        return {"lab": last[0].cpu().numpy()}, Chroma(torch.cat(planes).cpu().numpy(), confidence.cpu().numpy())
 
-    def _film_chroma(self, lab: Tensor, luma: Tensor, window: Window, grid: PaddedGrid) -> Tensor:
-        """L* - 50, a*, b* as C gave them to Cb and Cr on the film's chroma grid."""
-        lightness, ab = lab[:, :1] + _CENTRE, lab[:, 1:] * self.settings.saturation
-        chroma = lab_to_chroma(torch.cat([lightness, ab], 1), window.colour.matrix)
-        return grid.restore(chroma, luma, window.luma)
+    def _chroma(self, lab: Tensor, colour: ColourSpec) -> Tensor:
+        """L* - 50, a*, b* of C as Cb and Cr of the film's matrix."""
+        return lab_to_chroma(torch.cat([lab[:, :1] + _CENTRE, lab[:, 1:] * self.settings.saturation], 1), colour.matrix)
 
 
 def _as_seen(luma: Tensor) -> Tensor:

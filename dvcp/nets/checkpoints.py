@@ -11,7 +11,7 @@ import io
 import pickle
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import fsspec
 import torch
@@ -31,9 +31,6 @@ PARTS: Mapping[str, tuple[type[nn.Module], str]] = {
 }  # fmt: skip
 #: what --weights must name, for every hint
 HINT = f"--weights FOLDER with {COLORNET}, {NONLOCAL} and {VGG} of the Deep-Exemplar-based-Video-Colorization release"
-
-Net = TypeVar("Net", bound=nn.Module)
-
 
 class Checkpoints:
     """The files in one folder, found when first asked for.
@@ -90,7 +87,7 @@ class Checkpoints:
             sha.update(self._bytes(path))
         return sha.hexdigest()
 
-    def load(self, part: str, kind: type[Net]) -> Net:
+    def load(self, part: str) -> nn.Module:
         """A network of :data:`PARTS` in eval mode, float32, on the CPU.
 
         Raises:
@@ -99,7 +96,7 @@ class Checkpoints:
         path = self._files[part]
         tensors = _state(self._bytes(path), part, path)
         with torch.device("meta"):
-            net = kind()
+            net = PARTS[part][0]()
         _check({name: tuple(t.shape) for name, t in net.state_dict().items()}, tensors, path)
         net.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
         return net.eval().requires_grad_(False)

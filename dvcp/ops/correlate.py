@@ -51,8 +51,8 @@ class Correlated:
 
 
 def unit_features(features: Tensor) -> Tensor:
-    """``[C, h, w]`` to float32 ``[h w, C]``: less their mean over all places, then of unit length; a zero vector stays zero."""
-    flat = features.float().flatten(1).t()
+    """Float32 ``[C, h, w]`` to ``[h w, C]``: less their mean over all places, then of unit length; a zero vector stays zero."""
+    flat = features.flatten(1).t()
     return F.normalize(flat - flat.mean(0), dim=1, eps=sys.float_info.epsilon)
 
 
