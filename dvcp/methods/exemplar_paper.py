@@ -1,7 +1,7 @@
 """Deep Exemplar-based Video Colorization (Zhang et al. 2019) with the networks and the checkpoints of its authors.
 
-W and S of a frame come from the reference by dense correspondence (equation 3: ``match``); C colours the frame from L*, W, S and the last
-frame as it was coloured (equation 4: ``propagate``). What the authors do to the picture around the networks is left out: nothing is cropped
+W and S of a frame come from the reference by dense correspondence (equation 6: ``match``); C colours the frame from L*, W, S and the last
+frame as it was coloured (equation 7: ``propagate``). What the authors do to the picture around the networks is left out: nothing is cropped
 to 16:9, saturation is not raised unless asked, colour comes back along the edges of the film's own luma, which is never touched.
 """
 

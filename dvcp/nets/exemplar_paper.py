@@ -1,7 +1,7 @@
 """The three networks of Deep Exemplar-based Video Colorization (Zhang et al. 2019), tensor for tensor those of the authors' checkpoints.
 
-VGG19 (Caffe's weights) sees a frame and the reference, the correspondence network N (section 3.2.1) brings its features to one grid where
-they can be compared, and the colorization network C (section 3.2.2) turns what was found into colour. Names of the attributes are the keys
+VGG19 (Caffe's weights) sees a frame and the reference, the correspondence network N brings its features to one grid where
+they can be compared, and the colorization network C turns what was found into colour (section 3.2). Names of the attributes are the keys
 of the checkpoints. Where the paper and the authors' code differ (three residual blocks, not four), this is the code: the weights are its.
 
 They run in float32. An instance norm takes away what all places share, and with it most of what bfloat16's 8 bits hold: with noise for

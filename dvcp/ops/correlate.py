@@ -1,5 +1,5 @@
-"""Dense correspondence of Deep Exemplar-based Video Colorization (Zhang et al. 2019, section 3.2.1): every place of a frame against every
-place of the reference.
+"""Dense correspondence of Deep Exemplar-based Video Colorization (Zhang et al. 2019, equations 3 to 5): every place of a frame against
+every place of the reference.
 
 With centred unit features F(x) and G(y), the correlation is f(x, y) = F(x) . G(y); the warped colours are W(x) = softmax_y(f / tau) . c(y)
 and the confidence is S(x) = max_y f(x, y). The matrix f of two frames of 216 x 384 takes 107 MB and grows with the square of the picture.

@@ -1,7 +1,6 @@
 """The authors' release as tables written from its files, and its networks written a second time in numpy float64, to test against.
 
-Nothing here knows of :mod:`dvcp.nets`: keys and shapes are those of the released checkpoints, the order of layers is that of the paper's
-supplement and the authors' description.
+Nothing here knows of :mod:`dvcp.nets`: keys and shapes are those of the released checkpoints, the order of layers that of their networks.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def gray_lab(luma: NDArray[Any]) -> NDArray[Any]:
 
 
 def test_a_frame_is_what_the_paper_writes(folder: str, method: ExemplarPropagation) -> None:
-    """Two frames from the reference to Cb and Cr in numpy, float64: equations 3 and 4, networks and colour spaces and all.
+    """Two frames from the reference to Cb and Cr in numpy, float64: equations 6 and 7, networks and colour spaces and all.
 
     Both frames in the true order: the second gets the first's colours as its last.
     """

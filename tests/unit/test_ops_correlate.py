@@ -18,7 +18,7 @@ def places(seed: int, rows: int = 5, columns: int = 7) -> Places:
 
 
 def by_definition(frame: Tensor, reference: Tensor, colours: Tensor, tau: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Equations of section 3.2.1 in float64, a place at a time, from features as the network gives them."""
+    """Equations 3 to 5 in float64, a place at a time, from features as the network gives them."""
 
     def unit(x: Tensor) -> np.ndarray:
         flat = x.double().numpy().reshape(len(x), -1)
