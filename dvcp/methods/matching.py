@@ -17,7 +17,7 @@ from dvcp.methods.grid import WorkingGrid
 from dvcp.methods.networks import BackboneNetworks
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.weights import load_part
-from dvcp.ops.rgb import to_rgb
+from dvcp.ops.lab import ycbcr_to_rgb_planes
 from dvcp.ops.softmatch import Keys, doubled, joined, keys_of, soft_match
 
 
@@ -66,7 +66,7 @@ class Matching(BackboneNetworks):
         planes = F.pad(planes, (0, width - grid.width, 0, height - grid.height), mode="replicate")
         if self.in_colour:
             chroma = F.interpolate(planes[:, 1:], size=padded.shape[-2:], mode="bilinear", align_corners=False)
-            return self._keys(to_rgb(torch.cat([padded, chroma], 1), colour.matrix), planes[0])
+            return self._keys(ycbcr_to_rgb_planes(torch.cat([padded, chroma], 1), colour.matrix), planes[0])
         return self._keys(padded, planes[0])
 
     @torch.inference_mode()

@@ -24,7 +24,7 @@ from dvcp.nets.exemplar import ColourNet, sureness
 from dvcp.nets.features import Backbone, Features, load_backbone
 from dvcp.ops.codes import from_codes
 from dvcp.ops.flow import sample
-from dvcp.ops.rgb import to_rgb
+from dvcp.ops.lab import ycbcr_to_rgb_planes
 from dvcp.ops.softmatch import Keys, Match, doubled, keys_of, soft_match
 from dvcp.training import losses
 from dvcp.training.clips import Clip, fingerprint, hold_out
@@ -137,9 +137,9 @@ class Studio(nn.Module):
         size = draw.luma.shape[-2:]
         full = F.interpolate(chroma[-k:], size=size, mode="bilinear", align_corners=False)
         clean = draw.truth[-k:]
-        found = self.seen(to_rgb(torch.cat([clean[:, :1], full], 1), _MATRIX))
+        found = self.seen(ycbcr_to_rgb_planes(torch.cat([clean[:, :1], full], 1), _MATRIX))
         with torch.no_grad():
-            real, reference = self.seen(to_rgb(clean, _MATRIX)), self.seen(to_rgb(draw.reference, _MATRIX))
+            real, reference = self.seen(ycbcr_to_rgb_planes(clean, _MATRIX)), self.seen(ycbcr_to_rgb_planes(draw.reference, _MATRIX))
         loss = PERCEPTUAL * losses.perceptual(found, real)
         for frame in range(k):
             one = Features(*(t[frame : frame + 1] for t in (found.deep, found.middle, found.shallow, found.fine)))
