@@ -12,7 +12,7 @@ from rich.console import Console
 
 from dvcp import __version__
 from dvcp.cli_train import guarded, train_app
-from dvcp.errors import VerifyError
+from dvcp.errors import ConfigError, VerifyError
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.source import stem
 from dvcp.media.writer import Profile
@@ -100,9 +100,23 @@ def references_export(
 Weights = Annotated[str | None, typer.Option(help="Weights: file, folder or URL; default: what ships with the method.")]
 
 
-def _options(weights: str | None, working_height: int | None = None, **others: Any) -> dict[str, Any]:
+Settings = Annotated[
+    list[str], typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method, see docs/methods.md; may be repeated.")
+]
+
+
+def _options(weights: str | None, working_height: int | None = None, settings: list[str] | None = None, **others: Any) -> dict[str, Any]:
     """Options of the method; what was not given is the method's own default."""
-    return others | ({"weights": weights} if weights else {}) | ({"working_height": working_height} if working_height else {})
+    named = {}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"--set {setting}", hint="NAME=VALUE, such as --set temperature=2")
+        try:
+            named[name] = json.loads(value)
+        except json.JSONDecodeError:
+            named[name] = value
+    return named | others | ({"weights": weights} if weights else {}) | ({"working_height": working_height} if working_height else {})
 
 
 @app.command()
@@ -133,6 +147,7 @@ def colorize(
     working_height: Annotated[
         int | None, typer.Option(min=64, help="Most lines the networks see (colour is brought back along edges); default: the method's.")
     ] = None,
+    settings: Settings = [],  # noqa: B006 - Typer copies it
     segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
     as_json: Json = False,
 ) -> None:
@@ -141,7 +156,7 @@ def colorize(
     from dvcp.runtime.job import JobSettings, deliver, prepare, propagate, verify_output
 
     pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
-    options = _options(weights, working_height=working_height)
+    options = _options(weights, working_height, settings)
     job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, take, pools, segment_frames))
     for warning in job.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -201,6 +216,7 @@ def evaluate(
         str | None, typer.Option(help="CSV with columns clip,reference,frame: colour each clip from a frame (0-based) of another.")
     ] = None,
     weights: Weights = None,
+    settings: Settings = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
 ) -> None:
     """Measure methods on clips of true colour: PSNR-Lab over the first N frames and more; with --pairs, colour from other scenes.
@@ -214,8 +230,8 @@ def evaluate(
     if methods is None:
         methods = ",".join(names_for(weights) if weights else SHIPPED)
     names = tuple(m.strip() for m in methods.split(",") if m.strip())
-    settings = EvaluationSettings(clips, names, frames, out, _options(weights))
-    summary = evaluate_pairs(settings, pairs, progress=not as_json) if pairs else measure(settings, progress=not as_json)
+    asked = EvaluationSettings(clips, names, frames, out, _options(weights, settings=settings))
+    summary = evaluate_pairs(asked, pairs, progress=not as_json) if pairs else measure(asked, progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:
         raise typer.Exit(1)

@@ -73,6 +73,7 @@ def test_errors_are_one_line_with_their_exit_code(film: Film, tmp_path: Path) ->
         (2, ["colorize", film.gray, "--references", film.stills, "--out", out, "--method", "magic"], "magic"),
         (2, ["colorize", film.gray, "--references", film.stills, "--out", tmp_path / "out.mp4", "--method", "copy"], "--profile"),
         (7, ["colorize", film.gray, "--references", film.stills, "--out", out, "--weights", film.gray], film.gray.name),
+        (2, ["colorize", film.gray, "--references", film.stills, "--out", out, "--set", "temperature"], "temperature"),
         (7, ["colorize", film.gray, "--references", film.stills, "--out", out, "--method", "exemplar-paper"], "colornet_iter_76000.pth"),
     ]
     for code, arguments, named in cases:
