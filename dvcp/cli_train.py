@@ -116,7 +116,8 @@ def train_exemplar_command(
     batch: Annotated[int, typer.Option(help="Runs of frames a step.")] = 1,
     frames: Annotated[int, typer.Option(min=4, help="Frames unrolled at a time.")] = 5,
     height: Annotated[int, typer.Option(min=64, help="Most lines of luma; half of them are learned from.")] = 480,
-    rate: Annotated[float, typer.Option(help="Learning rate.")] = 5e-4,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 4e-4,
+    along: Annotated[float, typer.Option(min=0, help="Learning rate of the descriptors, relative; 0 leaves them as they are.")] = 0.0,
     every: Every = 250,
     devices: Devices = 1,
     loaders: Loaders = 0,
@@ -124,7 +125,7 @@ def train_exemplar_command(
     """Both subnets of the exemplar method, end to end, with the paper's losses."""
     schedule = (steps, minutes, batch, rate, 1, every, loaders)
     options = {"data": data, "photographs": photographs, "base": base, "out": out, "licences": licence, "frames": frames}
-    _train("exemplar", devices, **options, max_height=height, schedule=schedule)
+    _train("exemplar", devices, **options, max_height=height, along=along, schedule=schedule)
 
 
 def _train(stage: str, devices: int, **options: Any) -> None:

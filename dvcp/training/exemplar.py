@@ -1,7 +1,7 @@
 """The exemplar method, both subnets together, end to end (Deep Exemplar-based Video Colorization, eq. 15).
 
 Several frames are unrolled, not two, so that the network meets its own colours in the last frame. The correspondence subnet starts from
-trained descriptors and learns at a twentieth of the rate, as in the authors' code. The discriminator learns in the same step.
+trained descriptors; whether it learns along is a setting. The discriminator learns in the same step.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ RMS = 0.5
 NOISE = 0.3
 #: of the network's own expectation of its error
 DOUBT = 1.0
-#: learning rate of the correspondence subnet, relative
-DESCRIPTOR_RATE = 0.05
 #: frames of a draw that are looked at by the backbone in colour, from the end; the discriminator sees them as a pair
 _JUDGED = 2
 #: of the footage, as training reads it: clips and photographs alike
@@ -53,9 +51,10 @@ _HELD_FRAMES = 12
 class Studio(nn.Module):
     """Everything that learns, from a draw to the loss."""
 
-    def __init__(self, descriptor: DescriptorNet, backbone: Backbone) -> None:
+    def __init__(self, descriptor: DescriptorNet, backbone: Backbone, *, along: bool = False) -> None:
         super().__init__()
         self.descriptor, self.colour, self.discriminator = descriptor, ColourNet(), VideoDiscriminator()
+        self.descriptor.requires_grad_(along)
         # In a list: frozen, and no part of the checkpoint.
         self._backbone = [backbone]
 
@@ -188,6 +187,7 @@ def train_exemplar(
     schedule: Schedule,
     *,
     frames: int = 5,
+    along: float = 0.0,
     start: str = "",
 ) -> tuple[Studio, dict[str, float]]:
     """Train both subnets and the discriminator.
@@ -197,6 +197,7 @@ def train_exemplar(
         photographs: made to move; none is allowed.
         descriptor: trained descriptors to begin with.
         frames: unrolled at a time, 4 to 8 (the paper: 2).
+        along: learning rate of the descriptors, relative; 0 leaves them as they are, the authors' code has 0.05.
         start: digest of the weights the descriptors are from.
 
     Returns:
@@ -209,13 +210,16 @@ def train_exemplar(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = load_backbone().to(device)
     torch.manual_seed(schedule.seed)
-    studio = Studio(descriptor, backbone).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not annotated
+    studio = Studio(descriptor, backbone, along=along > 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not annotated
     chosen, held = hold_out([Scene(clip.name, clip.planes) for clip in clips])
     stock = Stock(chosen, photographs, _vectors([*chosen, *photographs], studio, device))
     groups: list[dict[str, Any]] = [
-        {"params": [*studio.colour.parameters(), *studio.discriminator.parameters()]},
-        {"params": list(studio.descriptor.parameters()), "share": DESCRIPTOR_RATE},
+        # Not the paper's 0.5 for the colour network: with one sample a step its noise drowned what was learned.
+        {"params": list(studio.colour.parameters()), "betas": (0.9, 0.999)},
+        {"params": list(studio.discriminator.parameters())},
     ]
+    if along:
+        groups.append({"params": list(studio.descriptor.parameters()), "share": along})
     optimiser = torch.optim.Adam(groups, lr=schedule.lr, betas=(0.5, 0.999), amsgrad=True)
 
     def draw(rng: np.random.Generator, count: int) -> list[Draw]:
@@ -226,7 +230,7 @@ def train_exemplar(
 
     log.info("exemplar: %d clips, %d held out, %d photographs, %s", len(chosen), len(held), len(photographs), device)
     used = fingerprint([*(f"{c.name} {c.planes.shape}" for c in clips), *(p.name for p in photographs)])
-    about = {"stage": "exemplar", "frames": frames, "data": used, "start": start, "backbone": backbone.weights_digest}
+    about = {"stage": "exemplar", "frames": frames, "along": along, "data": used, "start": start, "backbone": backbone.weights_digest}
     measured = train(
         studio, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(studio, held), about=about
     )

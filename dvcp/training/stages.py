@@ -40,7 +40,8 @@ def descriptor(data: str, out: Path, schedule: Schedule, licences: Sequence[str]
 
 
 def exemplar(
-    data: str, photographs: str | None, base: str, out: Path, schedule: Schedule, licences: Sequence[str], frames: int, max_height: int
+    data: str, photographs: str | None, base: str, out: Path, schedule: Schedule, licences: Sequence[str], frames: int, max_height: int,
+    along: float,
 ) -> Path:
     """Both subnets of the exemplar method from a folder of clips and one of photographs.
 
@@ -50,7 +51,7 @@ def exemplar(
     clips = load_clips(select_files(data, licences=licences), out / "cache", max_height)
     begun = load_part(base, "descriptor", DescriptorNet())
     moving = load_photographs(photographs) if photographs else []
-    studio, measured = train_exemplar(clips, moving, begun, out, schedule, frames=frames, start=weights_digest(base))
+    studio, measured = train_exemplar(clips, moving, begun, out, schedule, frames=frames, along=along, start=weights_digest(base))
     return _save(out, {"descriptor": studio.descriptor, "colour": studio.colour}, measured)
 
 
