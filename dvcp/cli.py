@@ -113,7 +113,7 @@ def _options(weights: str | None, working_height: int | None = None, settings: l
         if not equals or not name.isidentifier():
             raise ConfigError(f"--set {setting}", hint="NAME=VALUE, such as --set temperature=2")
         try:
-            named[name] = json.loads(value)
+            named[name] = None if value.lower() == "none" else json.loads(value)
         except json.JSONDecodeError:
             named[name] = value
     return named | others | ({"weights": weights} if weights else {}) | ({"working_height": working_height} if working_height else {})

@@ -94,7 +94,7 @@ def colorize_frames(method: Method, luma: Samples, references: Mapping[int, Refe
 
     def follow(at: int, span: Span, forward: bool, both: bool) -> Chroma:
         """One propagation, returned in film order."""
-        state, done = method.start(elsewhere[0] if elsewhere else references[at], colour), []
+        state, done = None if elsewhere else method.start(references[at], colour), []
         for part in leg_windows(span, method.window.frames, forward=forward, both=both):
             window = Window(tuple(part), luma[list(part)], colour)
             state, chroma = method.propagate(state, window, method.match(window, anchors[at]))

@@ -33,6 +33,8 @@ def create(name: str, **options: Any) -> Method:
     if name in simple:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
         return simple[name]()
+    if "branches" in options:
+        raise ConfigError("branches are chosen by the name of the method", hint=f"one of {', '.join(NAMES)}")
     if name in NAMES:
         from dvcp.methods import dvcp, exemplar, exemplar_paper, paper
 

@@ -119,8 +119,8 @@ class Method(Protocol):
         """Colour one window, given the state after the frame before it."""
         ...
 
-    def start(self, reference: Reference, colour: ColourSpec) -> dict[str, NDArray[Any]] | None:
-        """The state at the reference's own frame, or None when the reference is not a frame of the shot."""
+    def start(self, reference: Reference, colour: ColourSpec) -> dict[str, NDArray[Any]]:
+        """The state at the own frame of a reference that is a frame of the shot. From elsewhere a shot begins without one."""
         ...
 
 

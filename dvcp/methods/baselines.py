@@ -35,7 +35,7 @@ class _Baseline:
     def match(self, window: Window, anchor: NDArray[np.float32]) -> Evidence:
         return Evidence(planes=anchor[None].astype(np.float16))
 
-    def start(self, reference: Reference, colour: ColourSpec) -> State | None:
+    def start(self, reference: Reference, colour: ColourSpec) -> State:
         return {"chroma": reference.chroma}
 
 
@@ -68,7 +68,7 @@ class Flow(_Baseline):
     name = "flow"
     revision = 2
 
-    def start(self, reference: Reference, colour: ColourSpec) -> State | None:
+    def start(self, reference: Reference, colour: ColourSpec) -> State:
         return {"chroma": reference.chroma, "gray": _gray(reference.luma, colour)}
 
     def propagate(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:

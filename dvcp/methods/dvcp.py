@@ -99,9 +99,7 @@ class GuidedPropagation(Matching):
             return None
         return super().anchor(references, colour)
 
-    def start(self, reference: Reference, colour: ColourSpec) -> State | None:
-        if not reference.in_shot:
-            return None
+    def start(self, reference: Reference, colour: ColourSpec) -> State:
         grid, cpu = self._grid(reference.luma.shape, colour), torch.device("cpu")
         half, padded = grid.luma(reference.luma[None], cpu)
         return Track.begin(torch.cat([half[0], grid.chroma(reference.chroma, cpu)]), grid.gray(padded)[0]).state()

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,7 +52,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.reference_features not in ("gray", "colour"):
             raise ConfigError(f"reference features {self.reference_features!r}", hint="gray or colour")
-        if self.temperature <= 0:
+        if not (self.temperature > 0 and math.isfinite(self.temperature)):
             raise ConfigError(f"temperature {self.temperature}", hint="give a number above 0; 1 is as trained")
 
 
@@ -72,9 +73,7 @@ class ExemplarColorization(Matching):
     def _decider(self) -> ColourNet:
         return ColourNet()
 
-    def start(self, reference: Reference, colour: ColourSpec) -> State | None:
-        if not reference.in_shot:
-            return None
+    def start(self, reference: Reference, colour: ColourSpec) -> State:
         grid, cpu = self._grid(reference.luma.shape, colour), torch.device("cpu")
         half, padded = grid.luma(reference.luma[None], cpu)
         planes = torch.cat([half[0], grid.chroma(reference.chroma, cpu), torch.ones_like(half[0])])

@@ -66,9 +66,9 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.weights:
             raise WeightsError(f"method {NAME} comes without weights", hint=HINT)
-        if self.tau is not None and self.tau <= 0:
+        if self.tau is not None and not (self.tau > 0 and math.isfinite(self.tau)):
             raise ConfigError(f"tau {self.tau}", hint="above 0, or none for the likeliest place")
-        if self.saturation < 0:
+        if not (self.saturation >= 0 and math.isfinite(self.saturation)):
             raise ConfigError(f"saturation {self.saturation}", hint="0 or more")
         if self.reference_features not in ("colour", "gray"):
             raise ConfigError(f"reference_features {self.reference_features!r}", hint="colour or gray")
@@ -212,10 +212,8 @@ class ExemplarPropagation(Networks):
             confidence.append((found.similarity.clamp(0, 1) * 255).round().to(torch.uint8).reshape(rows, columns))
         return Evidence(torch.stack(planes).cpu().numpy(), torch.stack(confidence).cpu().numpy())
 
-    def start(self, reference: Reference, colour: ColourSpec) -> State | None:
-        """The reference as the last frame when it is a frame of the shot; otherwise the first frame has none, which is zeros to C."""
-        if not reference.in_shot:
-            return None
+    def start(self, reference: Reference, colour: ColourSpec) -> State:
+        """The reference as the last frame. Without one, the first frame has none, which is zeros to C."""
         grid = self._grid(reference.luma.shape, colour)
         ab = rgb_to_lab(grid.rgb(reference, torch.device("cpu")))[:, 1:]
         # L* as in every later frame: of Y' taken for gray. The painted colours have another L*, and C would see a change of light.

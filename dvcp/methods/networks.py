@@ -58,7 +58,10 @@ class Networks(ABC):
         self.name = name
         self._settings = settings
         choice = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(choice if settings.device == "auto" else settings.device)
+        try:
+            self.device = torch.device(choice if settings.device == "auto" else settings.device)
+        except RuntimeError as error:
+            raise ConfigError(f"no device {settings.device!r}", hint="auto, cpu or cuda") from error
         self.dtype = fast_dtype(self.device)
         self._loaded: dict[str, Any] = {}
 
@@ -102,6 +105,8 @@ class BackboneNetworks(Networks):
     """Networks in one weights file, on top of a frozen feature backbone, that see the picture on the working grid."""
 
     def __init__(self, settings: BackboneSettings) -> None:
+        if type(settings.working_height) is not int or settings.working_height < 1:
+            raise ConfigError(f"working height {settings.working_height!r}", hint="a whole number of lines")
         super().__init__(settings.branches, settings)
         self._seeing = settings
 

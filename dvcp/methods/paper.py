@@ -130,9 +130,7 @@ class DeepPropagation(BackboneNetworks):
             confidence.append((sure.clamp(0, 1) * 255).round().to(torch.uint8))
         return Evidence(torch.stack(planes).to(torch.float16).cpu().numpy(), torch.stack(confidence).cpu().numpy())
 
-    def start(self, reference: Reference, colour: ColourSpec) -> State | None:
-        if not reference.in_shot:
-            return None
+    def start(self, reference: Reference, colour: ColourSpec) -> State:
         grid = self._grid(reference.luma.shape, colour)
         half, _ = grid.luma(reference.luma[None], torch.device("cpu"))
         sure = torch.ones_like(half[0])

@@ -19,6 +19,7 @@ import ray
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
+from dvcp.errors import ReferenceError
 from dvcp.loop import blend, nearness, verbatim
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader, windows
@@ -50,6 +51,10 @@ class Work:
     ahead: int
 
 
+#: pixels of a picture from elsewhere that are read, for each of the film's
+_USEFUL = 4
+
+
 @dataclass(frozen=True)
 class Progress:
     """Frames coloured since the last report."""
@@ -61,7 +66,7 @@ def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
     """Read a still, and the film's own frame it paints; or, where the film itself is named, that frame's own colour.
 
     Raises:
-        ReferenceError: unreadable still.
+        ReferenceError: unreadable still, or one that is not what it was when the job was planned.
         MediaError: unreadable frame.
     """
     luma = None
@@ -70,7 +75,11 @@ def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
             luma, chroma = (planes[0] for planes in reader.planes(Span(source.frame, source.frame + 1)))
         if source.url == info.url:
             return Reference(luma, chroma_to_unit(chroma, info.colour), True, source.digest)
-    return reference_from_still(read_still(source.url), info, luma)[0]
+    # A picture from elsewhere may be of any size, and only so many of its pixels can be of use.
+    still = read_still(source.url, None if source.frame is not None else _USEFUL * info.height * info.width)
+    if still.digest != source.digest:
+        raise ReferenceError("changed since the run began", file=source.url, hint="run the same command again")
+    return reference_from_still(still, info, luma)[0]
 
 
 T = TypeVar("T")
@@ -189,8 +198,11 @@ class Propagator(_Networks):
     def _leg(self, work: Work, lane: Lane, leg: Leg, step: Step[T]) -> Iterator[tuple[tuple[int, ...], T]]:
         """One propagation: what ``step`` makes of each window, in propagation order. Stores the state it leaves."""
         method, ledger = self.method(work), Ledger(work.ledger)
-        first = leg.references[0]
-        state = ledger.get_state(leg.enters) if leg.enters else method.start(load_reference(work.info, first), work.info.colour)
+        first, state = leg.references[0], None
+        if leg.enters:
+            state = ledger.get_state(leg.enters)
+        elif first.frame is not None:
+            state = method.start(load_reference(work.info, first), work.info.colour)
         if leg.enters and state is None:
             raise FileNotFoundError(f"state {leg.enters} is gone from {work.ledger}")
         for window, evidence in self._windows(work, lane, leg):

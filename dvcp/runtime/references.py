@@ -94,7 +94,8 @@ def assign(
     if empty and missing is Missing.ERROR:
         what = "no painted still" + (", and no picture that fits," if ranked else "")
         numbers = ", ".join(map(str, empty))
-        raise ReferenceError(f"{what} for shot {numbers}", file=info.url, hint="paint one, or --missing nearest or gray")
+        left = next((f" ({line})" for line in warnings if line.startswith("left out")), "")
+        raise ReferenceError(f"{what} for shot {numbers}{left}", file=info.url, hint="paint one, or --missing nearest or gray")
     persons = {number: Assignment(number, tuple(sources)) for number, sources in (given | own).items()}
     return [chosen.get(s.number) or persons[s.number] for s in shots.shots], warnings
 
@@ -114,7 +115,8 @@ def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) 
                 continue
             rgb, fitted = fit_still(still, info.height, info.width)
             frame = luma_to_unit(reader.luma(Span(picture.frame, picture.frame + 1))[0], info.colour)
-            likeness = _correlation(_luma(rgb, info), frame)
+            # A frame or picture of one tone resembles nothing and anything: a person's word is needed.
+            likeness = _correlation(_luma(rgb, info), frame, of_one_tone=1.0 if picture.told else 0.0)
             unlike = f"does not look like frame {picture.frame} (correlation {likeness:.2f})"
             if likeness < _SAME_PICTURE and not picture.told:
                 warnings.append(f"{picture.url}: {unlike}, so it is used as a loose picture; --at {picture.frame} if it paints that frame")
@@ -139,7 +141,11 @@ def _given(loose: Sequence[Picture], own: Mapping[int, object], warnings: list[s
         if picture.shot in own:
             warnings.append(f"{picture.url}: not used, shot {picture.shot} has a painted still")
         elif (still := _read_loose(picture.url, warnings)) is not None:
-            given[picture.shot].append(ReferenceSource(picture.url, still.digest, None))
+            # A copy would count twice in the match, and not at all in the segment's key.
+            if still.digest in (source.digest for source in given[picture.shot]):
+                warnings.append(f"{picture.url}: not used, shot {picture.shot} has the same picture already")
+            else:
+                given[picture.shot].append(ReferenceSource(picture.url, still.digest, None))
     return given
 
 
@@ -201,7 +207,7 @@ def _luma(rgb: NDArray[np.float32], info: VideoInfo) -> NDArray[np.float32]:
     return np.asarray(rgb_to_ycbcr(rgb, info.colour.matrix)[..., 0], np.float32)
 
 
-def _correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
+def _correlation(a: NDArray[Any], b: NDArray[Any], of_one_tone: float) -> float:
     a, b = a.astype(np.float64) - a.mean(), b.astype(np.float64) - b.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / scale if scale > 0 else 1.0
+    return float((a * b).sum()) / scale if scale > 0 else of_one_tone

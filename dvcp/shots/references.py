@@ -22,7 +22,7 @@ class Picture:
         url: where it lies.
         frame: number of the film's frame it paints; None for a loose picture, which paints no frame of the film.
         shot: number of the shot it colours; None for a loose picture that goes to whichever shot it fits.
-        told: False for the one picture given without a word: it may paint ``frame``, or be a loose one; only a look at both tells.
+        told: False for a picture that hardly says so itself: it may paint ``frame``, or be a loose one; only a look at both tells.
     """
 
     url: str
@@ -102,7 +102,8 @@ def _folder(where: str, stem: str, warnings: list[str]) -> list[Picture]:
         elif _foreign(place, stem):
             warnings.append(f"{url}: skipped, it is named for {place.stem}, not {stem}")
         else:
-            claims.append(Picture(url, place.frame, place.shot))
+            # "f12.jpg" may be a folio of an album: only a look tells, unless the film's name is there too.
+            claims.append(Picture(url, place.frame, place.shot, told=bool(place.stem) or place.shot is not None))
     return claims
 
 

@@ -7,6 +7,7 @@ trained descriptors; whether it learns along is a setting. The discriminator lea
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,7 @@ def train_exemplar(
     """Train both subnets and the discriminator.
 
     Args:
-        clips: one shot each, on the chroma grid, which is worked on as if it were the film's.
+        clips: one shot each, on the chroma grid, which is worked on as if it were the film's; shorter ones than ``frames`` are left out.
         photographs: made to move; none is allowed.
         descriptor: trained descriptors to begin with.
         frames: unrolled at a time, 4 to 8 (the paper: 2).
@@ -204,14 +205,14 @@ def train_exemplar(
         All networks, and the last held-out measurement.
 
     Raises:
-        ConfigError: there is no clip.
+        ConfigError: there is no clip, or none is long enough.
         WeightsError: the folder holds a checkpoint of another training.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = load_backbone().to(device)
     torch.manual_seed(schedule.seed)
     studio = Studio(descriptor, backbone, along=along > 0).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not annotated
-    chosen, held = hold_out([Scene(clip.name, clip.planes) for clip in clips])
+    chosen, held = hold_out([Scene(clip.name, clip.planes) for clip in clips if len(clip) >= frames])
     stock = Stock(chosen, photographs, _vectors([*chosen, *photographs], studio, device))
     groups: list[dict[str, Any]] = [
         # Not the paper's 0.5 for the colour network: with one sample a step its noise drowned what was learned.
@@ -229,7 +230,7 @@ def train_exemplar(
         return torch.stack([net(one.to(device)) for one in draws]).mean()
 
     log.info("exemplar: %d clips, %d held out, %d photographs, %s", len(chosen), len(held), len(photographs), device)
-    used = fingerprint([*(f"{c.name} {c.planes.shape}" for c in clips), *(p.name for p in photographs)])
+    used = fingerprint(f"{s.name} {s.planes.shape} {zlib.crc32(s.planes[0].tobytes())}" for s in (*chosen, *held, *photographs))
     about = {"stage": "exemplar", "frames": frames, "along": along, "data": used, "start": start, "backbone": backbone.weights_digest}
     measured = train(
         studio, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(studio, held), about=about

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dvcp.colour import rgb_to_ycbcr
-from dvcp.errors import DvcpError
+from dvcp.errors import ConfigError, DvcpError
 from dvcp.media.stills import read_still
 from dvcp.ops.codes import from_codes, to_codes
 from dvcp.ops.flow import dense_flow, halved, standing
@@ -31,6 +31,8 @@ HEIGHT, WIDTH = 160, 288
 #: chances: a photograph rather than a clip; a reference of the same scene, for clips and for photographs (the paper has 0.3);
 #: colours turned; film flicker and grain; a start from a coloured frame where the scene is the same; a spoiled start
 PHOTOGRAPH, SAME_CLIP, SAME_PHOTOGRAPH, TURNED, AGED, STARTED, SPOILED = 0.35, 0.75, 0.4, 0.3, 0.5, 0.6, 0.5
+#: pixels of a photograph that are kept
+_MOST = 1 << 18
 #: how many of the pictures most alike a reference is chosen from
 _ALIKE = 5
 
@@ -72,11 +74,17 @@ class Draw:
 
 
 def load_photographs(folder: str) -> list[Scene]:
-    """Every colour picture of a folder, sorted by name; others are logged and left out."""
+    """Every colour picture of a folder, sorted by name, made small; others are logged and left out.
+
+    Raises:
+        ConfigError: no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError("no such folder of photographs", file=folder, hint="check the name, or leave --stills out")
     found = []
     for path in sorted(Path(folder).iterdir()):
         try:
-            still = read_still(str(path))
+            still = read_still(str(path), _MOST)
         except DvcpError as error:
             log.warning("left out: %s", error)
             continue
@@ -99,14 +107,15 @@ class Stock:
         self._scenes = [*clips, *photographs]
         likeness = vectors @ vectors.T
         np.fill_diagonal(likeness, -1)
-        self._alike = np.argsort(-likeness, axis=1)[:, :_ALIKE]
+        self._alike = np.argsort(-likeness, axis=1)[:, : min(_ALIKE, len(likeness) - 1)]
 
     def draw(self, frames: int, rng: np.random.Generator) -> Draw:
         """One run of ``frames`` frames."""
         photograph = bool(self.photographs) and rng.random() < PHOTOGRAPH
         number = int(rng.integers(len(self.photographs))) + len(self.clips) if photograph else int(rng.integers(len(self.clips)))
         scene = self._scenes[number]
-        same = rng.random() < (SAME_PHOTOGRAPH if photograph else SAME_CLIP)
+        # A scene that is the only one has no other to take colours from.
+        same = rng.random() < (SAME_PHOTOGRAPH if photograph else SAME_CLIP) or len(self._scenes) == 1
         if photograph:
             truth, picture = moved(scene.planes[0], frames, rng), scene.planes[0]
         else:
