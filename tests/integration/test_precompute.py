@@ -8,10 +8,12 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 
 from dvcp.colour import chroma_to_unit
 from dvcp.errors import ConfigError, StoreError, WeightsError
@@ -32,6 +34,14 @@ pytestmark = pytest.mark.slow
 
 def silent(film: str, done: int, found: int) -> None:
     pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    # One for all: a start of Ray takes longer than most of these datasets.
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
