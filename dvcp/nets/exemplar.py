@@ -18,6 +18,8 @@ WIDTHS = (24, 40, 64, 96, 128)
 CUES = 4
 #: scale of what is added to the blend: 0.2 of chroma is a strong colour
 _FREE = 0.2
+#: how far a colour is drawn to what was matched in every frame, where the place is quite alike
+_DRAWN = 0.3
 #: expected chroma error at which a colour's sureness has fallen to 1/e
 _DOUBT = 0.04
 
@@ -45,7 +47,9 @@ class ColourNet(UNet):
         out = self.refine(planes)
         share = torch.sigmoid(out[:, :1] - out[:, 1:2])
         blend = matched[:, 1:] + share * (last[:, 1:] - matched[:, 1:])
-        return blend + _FREE * out[:, 2:4], 0.1 * F.softplus(out[:, 4:])
+        chroma = blend + _FREE * out[:, 2:4]
+        # What training sees in five frames adds up over fifty: 1 dB on films it had not seen. Drawn back to the reference it does not.
+        return chroma + _DRAWN * cues[:, 1:2] * (matched[:, 1:] - chroma), 0.1 * F.softplus(out[:, 4:])
 
 
 def sureness(error: Tensor) -> Tensor:

@@ -16,16 +16,17 @@ def inputs(height: int = 21, width: int = 30) -> list[torch.Tensor]:
     return [luma, picture(), cues, picture(), sure]
 
 
-def test_untrained_it_is_half_match_and_half_last_frame() -> None:
+def test_untrained_it_is_half_match_and_half_last_frame_and_drawn_to_what_is_alike() -> None:
     given = inputs()
     chroma, error = ColourNet()(*given)
-    torch.testing.assert_close(chroma, (given[1][:, 1:] + given[3][:, 1:]) / 2)
+    matched, last, alike = given[1][:, 1:], given[3][:, 1:], given[2][:, 1:2]
+    torch.testing.assert_close(chroma, (matched + last) / 2 + 0.3 * alike * (matched - last) / 2)
     assert error.shape == (2, 1, 21, 30) and bool((error > 0).all())
 
 
 def test_where_match_and_last_frame_agree_only_the_correction_is_added() -> None:
     net, given = ColourNet(), inputs()
-    given[3] = given[1]
+    given[3], given[2] = given[1], torch.zeros_like(given[2])
     torch.nn.init.normal_(net.last.weight[:2], std=0.5)
     torch.testing.assert_close(net(*given)[0], given[1][:, 1:], atol=1e-6, rtol=0)
     with torch.no_grad():
