@@ -56,9 +56,9 @@ def test_a_painted_frame_of_the_shot_starts_a_propagation(weights: str) -> None:
 
 def test_settings_are_checked_and_decide_the_digest(weights: str, tmp_path: Path) -> None:
     base = create("exemplar", weights=weights)
-    others = [{"reference_features": "colour"}, {"temperature": 2.0}, {"working_height": 100}]
-    assert len({base.digest(), *(create("exemplar", weights=weights, **o).digest() for o in others)}) == 4
-    for wrong in ({"reference_features": "sepia"}, {"temperature": 0.0}, {"magic": 1}):
+    others = [{"reference_features": "colour"}, {"temperature": 2.0}, {"working_height": 100}, {"saturation": 1.0}]
+    assert len({base.digest(), *(create("exemplar", weights=weights, **o).digest() for o in others)}) == 5
+    for wrong in ({"reference_features": "sepia"}, {"saturation": -1.0}, {"saturation": float("nan")}, {"temperature": 0.0}, {"magic": 1}):
         with pytest.raises(ConfigError):
             create("exemplar", weights=weights, **wrong)
 
@@ -68,3 +68,12 @@ def test_how_the_reference_is_looked_at_changes_the_picture(weights: str, option
     luma = scene(3, 3)[0].astype(np.uint8)
     plain, changed = (colorize_frames(create("exemplar", weights=weights, **o), luma, {-1: still(4)}, SPEC) for o in ({}, options))
     assert not np.allclose(plain.planes, changed.planes, atol=1e-3)
+
+
+def test_saturation_is_raised_for_other_scenes_alone_and_never_fed_back(weights: str) -> None:
+    luma = scene(3, 12)[0].astype(np.uint8)
+    plain, raised = (create("exemplar", weights=weights, saturation=s) for s in (1.0, 1.25))
+    for given, gain in (({-1: still(4)}, 1.25), ({0: still(3, True)}, 1.0)):
+        # twelve frames are two windows: the second takes the gain from the state
+        one, two = (colorize_frames(method, luma, given, SPEC).planes for method in (plain, raised))
+        np.testing.assert_allclose(two, np.clip(one * gain, -0.5, 0.5), atol=1e-5)
