@@ -53,7 +53,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[JobSetting
 
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [("Propagator", "dvcp"), ("Matcher", "exemplar"), ("Decoder", "dvcp"), ("Writer", "exemplar"), ("Propagator", "exemplar")],
+    [("Propagator", "exemplar"), ("Matcher", "exemplar"), ("Decoder", "dvcp"), ("Writer", "dvcp"), ("Propagator", "dvcp")],
 )
 def test_run_survives(tmp_path: Path, calm: dict[str, tuple[JobSettings, list[bytes]]], kind: str, method: str) -> None:
     settings, wanted = calm[method]
