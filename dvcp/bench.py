@@ -30,13 +30,13 @@ from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import read_still, reference_from_still, write_still
 from dvcp.methods import create
-from dvcp.nets.exemplar_paper import VGG19, ColorVidNet, WarpNet
+from dvcp.methods.exemplar_paper import NAME as PEER
+from dvcp.nets.checkpoints import PARTS
 from dvcp.shots.names import still_name
 from dvcp.shots.timeline import from_cuts, write_shots
 from dvcp.timing import Span
 
 RATE = 24
-PEER = "exemplar-paper"
 
 
 def make_film(path: Path, frames: int, size: tuple[int, int], seed: int = 1) -> None:
@@ -121,8 +121,8 @@ def bare_loop(film: Path, stills: Path, frames: int, method: str, **options: Any
 def random_checkpoints(folder: Path) -> None:
     """Files such as the peer's authors released, of the same networks, never trained: their speed is that of the real ones."""
     torch.manual_seed(0)
-    for name, net in (("vgg19_conv", VGG19()), ("nonlocal_net_iter_76000", WarpNet()), ("colornet_iter_76000", ColorVidNet())):
-        torch.save(net.state_dict(), folder / f"{name}.pth")
+    for net, name in PARTS.values():
+        torch.save(net().state_dict(), folder / name)
 
 
 def main() -> None:

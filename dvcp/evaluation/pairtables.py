@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dvcp.evaluation.item import PROTOCOL, fields_of, item_key, item_name, to_json_bytes
-from dvcp.evaluation.text import complete, csv_text, known, mean_known, row
+from dvcp.evaluation.text import complete, csv_text, footer, known, mean_known, row
 
 #: the goals: colourfulness within this share of the reference's, flicker at most this many times the truth's
 COLOUR_WITHIN, FLICKER_AT_MOST = 0.3, 1.2
@@ -250,10 +250,7 @@ class PairSummary:
             names = [pair.clip, pair.reference, str(pair.frame), pair.kind or "-"]
             lines += [row([*names, item.method, *_numbers({n: getattr(item, n) for n in NUMBERS})]) for item in self.of_pair(pair)]
         lines += ["", f"- pairs: {len(self.complete)}, at most {self.frames} frames each, dataset {self.dataset[:16]}"]
-        weights = {method: f", weights {digest[:16]}" for method, digest in self.weights.items()}
-        lines += [f"- {method}: {digest[:16]}{weights.get(method, '')}" for method, digest in self.methods.items()]
-        lines += [f"- {note}" for note in self.notes()]
-        lines += [f"- FAILED {line}" for line in self.failed]
+        lines += footer(self.methods, self.weights, self.notes(), self.failed)
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> dict[str, Any]:

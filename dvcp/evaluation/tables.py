@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dvcp.evaluation.item import PER_FRAME, PROTOCOL, Item
-from dvcp.evaluation.text import complete, csv_text, known, mean_known, row
+from dvcp.evaluation.text import complete, csv_text, footer, known, mean_known, row
 
 #: the distances of the published table (Deep Video Color Propagation, figure 8)
 HORIZONS = (10, 20, 30, 40, 50)
@@ -144,10 +144,7 @@ class Summary:
         lines = [row(head), row(["---", *["---:"] * (len(head) - 1)]), *map(row, rows), ""]
         sizes = sorted({f"{item.width}x{item.height}" for item in self.items})
         lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {REFERENCE_POLICY}, dataset {self.dataset[:16]}"]
-        weights = {method: f", weights {digest[:16]}" for method, digest in self.weights.items()}
-        lines += [f"- {method}: {digest[:16]}{weights.get(method, '')}" for method, digest in self.methods.items()]
-        lines += [f"- {note}" for note in self.notes()]
-        lines += [f"- FAILED {line}" for line in self.failed]
+        lines += footer(self.methods, self.weights, self.notes(), self.failed)
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> dict[str, Any]:

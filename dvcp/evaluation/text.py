@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -34,6 +34,13 @@ def known(value: float | None, places: int) -> str:
 def row(cells: Iterable[str]) -> str:
     """A line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
+
+
+def footer(methods: Mapping[str, str], weights: Mapping[str, str], notes: Iterable[str], failed: Iterable[str]) -> list[str]:
+    """Lines under a table: what was measured (digests of methods and of their weights), how, and what could not be."""
+    of = {name: f", weights {digest[:16]}" for name, digest in weights.items()}
+    lines = [f"- {name}: {digest[:16]}{of.get(name, '')}" for name, digest in methods.items()]
+    return [*lines, *(f"- {note}" for note in notes), *(f"- FAILED {line}" for line in failed)]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

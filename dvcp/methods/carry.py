@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dvcp.ops.flow import dense_flow, halved, sample, standing
+from dvcp.ops.flow import dense_flow, half_flow, sample, standing
 
 State = dict[str, NDArray[Any]]
 #: how fast trust falls with the luma that a warp does not explain: e-fold at 1/12 of the range
@@ -75,7 +75,7 @@ class Track:
         """What is carried into the next frame, whose Y' is ``gray``, uint8 ``[2h, 2w]``."""
         device, (height, width) = self.picture.device, self.picture.shape[-2:]
         small, small_last = _half(gray), _half(self.gray)
-        back = torch.from_numpy(halved(dense_flow(gray, self.gray), height, width)).permute(2, 0, 1).to(device)
+        back = half_flow(gray, self.gray, height, width).to(device)
         forth = torch.from_numpy(dense_flow(small_last, small)).permute(2, 0, 1).to(device)
         here = standing(height, width, device)
         moved = sample(torch.cat([self.picture, self.trust, self.place, forth]), here + back)

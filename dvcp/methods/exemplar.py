@@ -22,7 +22,7 @@ from dvcp.methods.base import Chroma, Evidence, Reference, Window
 from dvcp.methods.matching import Matching
 from dvcp.nets.exemplar import ColourNet, sureness
 from dvcp.nets.weights import EXEMPLAR
-from dvcp.ops.flow import dense_flow, halved, sample, standing
+from dvcp.ops.flow import half_flow, sample, standing
 
 State = dict[str, NDArray[Any]]
 
@@ -115,5 +115,4 @@ class ExemplarColorization(Matching):
     def _place(self, gray: NDArray[np.uint8], last: NDArray[np.uint8], frame: Tensor) -> Tensor:
         """Where each pixel of the working grid was in the last frame."""
         height, width = frame.shape[-2:]
-        flow = torch.from_numpy(halved(dense_flow(gray, last), height, width)).permute(2, 0, 1)
-        return standing(height, width, self.device) + flow.to(self.device)
+        return standing(height, width, self.device) + half_flow(gray, last, height, width).to(self.device)

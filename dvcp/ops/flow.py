@@ -31,6 +31,11 @@ def halved(flow: NDArray[np.float32], height: int, width: int) -> NDArray[np.flo
     return (F.avg_pool2d(fine, 2)[0] * 0.5).permute(1, 2, 0).numpy()
 
 
+def half_flow(gray: NDArray[np.uint8], last: NDArray[np.uint8], height: int, width: int) -> Tensor:
+    """:func:`dense_flow` of frames at twice the size, :func:`halved` to ``height`` x ``width``: float32 ``[2, height, width]``."""
+    return torch.from_numpy(halved(dense_flow(gray, last), height, width)).permute(2, 0, 1)
+
+
 def sample(planes: Tensor, place: Tensor) -> Tensor:
     """Values of ``planes`` ``[C, h, w]`` at ``place`` ``[2, h', w']`` (x and y in pixels), bilinear, edges repeated: ``[C, h', w']``."""
     height, width = planes.shape[-2:]

@@ -124,8 +124,6 @@ def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) 
                 continue
             if fitted:
                 warnings.append(f"{picture.url}: {fitted}")
-            if still.gray:
-                warnings.append(f"{picture.url}: the picture has no colour, so shot {picture.shot} will have none")
             if likeness < _SAME_PICTURE:
                 warnings.append(f"{picture.url}: {unlike}: another picture? its colours may land anywhere")
             own[picture.shot].append(ReferenceSource(picture.url, still.digest, picture.frame))

@@ -22,7 +22,7 @@ from dvcp.colour import rgb_to_ycbcr
 from dvcp.errors import ConfigError, DvcpError
 from dvcp.media.stills import read_still
 from dvcp.ops.codes import from_codes, to_codes
-from dvcp.ops.flow import dense_flow, halved, standing
+from dvcp.ops.flow import half_flow, standing
 from dvcp.training.local import augment_gray
 
 log = logging.getLogger(__name__)
@@ -211,5 +211,4 @@ def places(luma: Tensor) -> Tensor:
     """As in :class:`Draw`, by the flow search of the method itself."""
     grays = (luma[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     height, width = grays.shape[1] // 2, grays.shape[2] // 2
-    flows = [torch.from_numpy(halved(dense_flow(gray, last), height, width)) for last, gray in pairwise(grays)]
-    return torch.stack([standing(height, width) + flow.permute(2, 0, 1) for flow in flows])
+    return torch.stack([standing(height, width) + half_flow(gray, last, height, width) for last, gray in pairwise(grays)])
