@@ -128,6 +128,28 @@ def train_exemplar_command(
     _train("exemplar", devices, **options, max_height=height, along=along, schedule=schedule)
 
 
+@train_app.command("colorizer")
+@guarded
+def train_colorizer_command(
+    out: Out,
+    data: Annotated[str | None, typer.Option(help="Folder of colour clips, one shot each.")] = None,
+    photographs: Annotated[str | None, typer.Option("--stills", help="Folder of colour photographs.")] = None,
+    licence: Licence = [],  # noqa: B006 - Typer copies it
+    steps: Steps = 8000,
+    minutes: Minutes = 0,
+    batch: Annotated[int, typer.Option(help="Pictures a step, each seen twice.")] = 8,
+    height: Annotated[int, typer.Option(min=64, help="Most lines of luma of a clip; half of them are learned from.")] = 480,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 1e-3,
+    every: Every = 250,
+    devices: Devices = 1,
+    loaders: Loaders = 0,
+) -> None:
+    """G: the likely colours of one gray picture, for shots that nobody painted."""
+    schedule = (steps, minutes, batch, rate, 1, every, loaders)
+    options = {"data": data, "photographs": photographs, "out": out, "licences": licence}
+    _train("colorizer", devices, **options, max_height=height, schedule=schedule)
+
+
 def _train(stage: str, devices: int, **options: Any) -> None:
     from dvcp.training.spread import spread
 

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 GAIN = 8.0
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Two 3x3 convolutions, the second beside its input; ``normed`` as in :class:`UNet`. ``[B, inputs, h, w]`` to ``[B, outputs, h, w]``."""
+
     def __init__(self, inputs: int, outputs: int, normed: bool) -> None:
         super().__init__()
         self.normed = normed
@@ -41,8 +43,8 @@ class UNet(nn.Module):
 
     def __init__(self, inputs: int, widths: Sequence[int], bias: Sequence[float], *, normed: bool = False) -> None:
         super().__init__()
-        self.encoder = nn.ModuleList(_Block(a, b, normed) for a, b in pairwise((inputs, *widths)))
-        self.decoder = nn.ModuleList(_Block(a + b, a, normed) for a, b in reversed(list(pairwise(widths))))
+        self.encoder = nn.ModuleList(Block(a, b, normed) for a, b in pairwise((inputs, *widths)))
+        self.decoder = nn.ModuleList(Block(a + b, a, normed) for a, b in reversed(list(pairwise(widths))))
         self.last = nn.Conv2d(widths[0], len(bias), 1)
         assert self.last.bias is not None
         with torch.no_grad():

@@ -125,7 +125,7 @@ class Stock:
         if not same:
             other = self._scenes[int(rng.choice(self._alike[number]))]
             picture = other.planes[int(rng.integers(len(other.planes)))]
-        reference = _cropped(from_codes(torch.from_numpy(picture[None].copy())), rng, least=0.7 if same else 0.85)
+        reference = cropped(from_codes(torch.from_numpy(picture[None].copy())), rng, least=0.7 if same else 0.85)
         if same and rng.random() < TURNED:
             truth, reference = _turned(truth, reference, rng)
         luma = truth[:, :1]
@@ -146,10 +146,10 @@ def _run(scene: Scene, frames: int, rng: np.random.Generator) -> tuple[Tensor, i
     if rng.random() < 0.5:
         numbers = numbers[::-1]
     planes = from_codes(torch.from_numpy(np.stack([scene.planes[k] for k in numbers])))
-    return _cropped(planes, rng, size=(HEIGHT, WIDTH)), int(numbers[0])
+    return cropped(planes, rng, size=(HEIGHT, WIDTH)), int(numbers[0])
 
 
-def _cropped(planes: Tensor, rng: np.random.Generator, size: tuple[int, int] | None = None, least: float = 0.6) -> Tensor:
+def cropped(planes: Tensor, rng: np.random.Generator, size: tuple[int, int] | None = None, least: float = 0.6) -> Tensor:
     """A random part of pictures ``[T, 3, H, W]``, mirrored half of the time; on a grid of ``size``, or about as large as drawn frames."""
     height, width = planes.shape[-2:]
     scale = float(rng.uniform(least, 1.0))
@@ -173,7 +173,7 @@ def moved(picture: NDArray[np.uint8], frames: int, rng: np.random.Generator) -> 
         rows = max(HEIGHT, int(whole.shape[-1] * HEIGHT / WIDTH))
         top = int(rng.integers(whole.shape[-2] - rows + 1))
         whole = whole[..., top : top + rows, :]
-    still = _cropped(whole, rng, size=(HEIGHT, WIDTH))
+    still = cropped(whole, rng, size=(HEIGHT, WIDTH))
     bend = torch.from_numpy(rng.normal(0, 1, (1, 2, 4, 6)).astype(np.float32))
     field = F.interpolate(bend, size=(HEIGHT, WIDTH), mode="bicubic", align_corners=True)[0] * float(rng.uniform(0, 2.5))
     drift = torch.from_numpy(rng.normal(0, 2.0, 2).astype(np.float32))[:, None, None]

@@ -13,6 +13,7 @@ from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.weights import load_local, load_part, save_weights, weights_digest
 from dvcp.store.intermediates import Intermediates
 from dvcp.training.clips import load_clips, select_files
+from dvcp.training.colorizer import train_colorizer
 from dvcp.training.descriptor import train_descriptor
 from dvcp.training.exemplar import train_exemplar
 from dvcp.training.fusion import FUSIONS, train_fusion
@@ -53,6 +54,15 @@ def exemplar(
     moving = load_photographs(photographs) if photographs else []
     studio, measured = train_exemplar(clips, moving, begun, out, schedule, frames=frames, along=along, start=weights_digest(base))
     return _save(out, {"descriptor": studio.descriptor, "colour": studio.colour}, measured)
+
+
+def colorizer(
+    data: str | None, photographs: str | None, out: Path, schedule: Schedule, licences: Sequence[str], max_height: int
+) -> Path:
+    """G from a folder of clips, one of photographs, or both."""
+    clips = load_clips(select_files(data, licences=licences), out / "cache", max_height) if data else []
+    net, measured = train_colorizer(clips, load_photographs(photographs) if photographs else [], out, schedule)
+    return _save(out, {"colorizer": net}, measured)
 
 
 def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: int, start: str | None) -> Path:
