@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec
-from dvcp.methods.base import Chroma, Method, Reference, Samples, Window
+from dvcp.methods.base import Chroma, Evidence, Joining, Method, Reference, Samples, Window
 from dvcp.timing import Span
+
+State = dict[str, NDArray[Any]]
 
 
 def leg_windows(span: Span, size: int, *, forward: bool, both: bool) -> list[range]:
@@ -75,50 +78,93 @@ def colorize_frames(method: Method, luma: Samples, references: Mapping[int, Refe
     Args:
         luma: native samples ``[N, H, W]``.
         references: by frame number in ``luma``; or pictures that are no frames of the shot (``in_shot`` False), numbered -1, -2, ...,
-            the best first.
+            the best first; or nothing, for an automatic method.
         colour: what the samples mean.
 
     Returns:
         Colour of all N frames, in film order. A reference's own frame carries the reference's colour untouched.
 
     Raises:
-        ValueError: no reference, one outside the frames, or pictures from elsewhere beside painted frames.
+        ValueError: no reference for a method that needs one, one outside the frames, pictures from elsewhere beside painted frames, or for
+            a method that does not borrow.
     """
-    if not references or any((k < 0) == r.in_shot or k >= len(luma) for k, r in references.items()):
+    wrong = any((k < 0) == r.in_shot or k >= len(luma) for k, r in references.items())
+    if wrong or not (references or method.automatic):
         where = f"references must lie in the {len(luma)} frames, or pictures from elsewhere at -1, -2, ..."
         raise ValueError(f"{where}, not at {sorted(references)}")
     if len({r.in_shot for r in references.values()}) > 1:
         raise ValueError("painted frames and pictures from elsewhere cannot be given together")
     elsewhere = [references[k] for k in sorted(references, reverse=True) if k < 0]
-    anchors = {-1: method.anchor(elsewhere, colour)} if elsewhere else {k: method.anchor([r], colour) for k, r in references.items()}
-
-    def follow(at: int, span: Span, forward: bool, both: bool) -> Chroma:
-        """One propagation, returned in film order."""
-        state, done = None if elsewhere else method.start(references[at], colour), []
-        for part in leg_windows(span, method.window.frames, forward=forward, both=both):
-            window = Window(tuple(part), luma[list(part)], colour)
-            state, chroma = method.propagate(state, window, method.match(window, anchors[at]))
-            done.append(chroma)
-        planes, confidence = np.concatenate([c.planes for c in done]), np.concatenate([c.confidence for c in done])
-        return Chroma(planes, confidence) if forward else Chroma(planes[::-1].copy(), confidence[::-1].copy())
-
+    if elsewhere and not method.borrows:
+        raise ValueError(f"method {method.name} takes painted frames of the shot only")
     whole = Span(0, len(luma))
-    if elsewhere:
-        return follow(-1, whole, forward=True, both=False)
+    if elsewhere or not references:
+        return _Shot(method, luma, {}, colour, {None: method.anchor(elsewhere, colour)}).follow(None, whole, forward=True, both=False)
+    shot = _Shot(method, luma, references, colour, {k: method.anchor([r], colour) for k, r in references.items()})
     pieces: list[Chroma] = []
     for piece in intervals(whole, sorted(references)):
         if piece.before is not None:
             pieces.append(verbatim(references[piece.before]))
         if piece.span is None:
             continue
-        both = piece.before is not None and piece.after is not None
-        forward = None if piece.before is None else follow(piece.before, piece.span, forward=True, both=both)
-        backward = None if piece.after is None else follow(piece.after, piece.span, forward=False, both=both)
-        if forward and backward and piece.before is not None and piece.after is not None:
-            pieces.append(blend(forward, backward, nearness(piece.span, piece.before, piece.after)))
+        if piece.before is not None and piece.after is not None:
+            pieces.append(shot.between(piece.before, piece.after, piece.span))
+        elif piece.before is not None:
+            pieces.append(shot.follow(piece.before, piece.span, forward=True, both=False))
         else:
-            pieces += [leg for leg in (forward, backward) if leg]
-    return Chroma(np.concatenate([p.planes for p in pieces]), np.concatenate([p.confidence for p in pieces]))
+            pieces.append(shot.follow(piece.after, piece.span, forward=False, both=False))
+    return _joined(pieces)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """A shot being coloured: what :func:`colorize_frames` was given, and what matching needs by painted frame (None: of all pictures)."""
+
+    method: Method
+    luma: Samples
+    references: Mapping[int, Reference]
+    colour: ColourSpec
+    anchors: Mapping[int | None, Any]
+
+    def start(self, at: int | None) -> State | None:
+        return None if at is None else self.method.start(self.references[at], self.colour)
+
+    def parts(self, span: Span, *, forward: bool, both: bool) -> list[range]:
+        return leg_windows(span, self.method.window.frames, forward=forward, both=both)
+
+    def windows(self, at: int | None, parts: Sequence[range]) -> Iterator[tuple[Window, Evidence]]:
+        for part in parts:
+            window = Window(tuple(part), self.luma[list(part)], self.colour)
+            yield window, self.method.match(window, self.anchors[at])
+
+    def follow(self, at: int | None, span: Span, *, forward: bool, both: bool) -> Chroma:
+        """One propagation, returned in film order."""
+        state, done = self.start(at), []
+        for window, evidence in self.windows(at, self.parts(span, forward=forward, both=both)):
+            state, chroma = self.method.propagate(state, window, evidence)
+            done.append(chroma)
+        found = _joined(done)
+        return found if forward else Chroma(found.planes[::-1].copy(), found.confidence[::-1].copy())
+
+    def between(self, before: int, after: int, span: Span) -> Chroma:
+        """Frames between two painted ones, from both sides."""
+        method = self.method
+        if not isinstance(method, Joining):
+            forward, backward = (self.follow(at, span, forward=at == before, both=True) for at in (before, after))
+            return blend(forward, backward, nearness(span, before, after))
+        entered = [method.start(self.references[after], self.colour)]
+        # Nothing lies before the last window of the backward leg, so nobody asks for the state it would leave.
+        for window, evidence in self.windows(after, self.parts(span, forward=False, both=True)[:-1]):
+            entered.append(method.behind(entered[-1], window, evidence))
+        state, done = method.start(self.references[before], self.colour), []
+        for window, evidence in self.windows(before, self.parts(span, forward=True, both=True)):
+            state, chroma = method.join(state, window, evidence, entered.pop())
+            done.append(chroma)
+        return _joined(done)
+
+
+def _joined(parts: Sequence[Chroma]) -> Chroma:
+    return Chroma(np.concatenate([p.planes for p in parts]), np.concatenate([p.confidence for p in parts]))
 
 
 def verbatim(reference: Reference) -> Chroma:

@@ -92,10 +92,18 @@ Proposals = dict[str, NDArray[np.uint8]]
 
 class Method(Protocol):
     """A way to carry colour along a shot. ``State`` and ``Anchor`` are the method's own; a state is a dict of numpy arrays, so that
-    the runtime can store it between segments and a resumed run is bit-identical."""
+    the runtime can store it between segments and a resumed run is bit-identical.
+
+    Attributes:
+        automatic: True when it colours a shot that has no reference at all; ``anchor`` is then called with an empty sequence, and the shot
+            begins without a state and is propagated forward to its end.
+        borrows: True when it takes pictures from elsewhere; False where only a painted frame of the shot itself is of use.
+    """
 
     name: str
     window: WindowSpec
+    automatic: bool
+    borrows: bool
 
     def digest(self) -> str:
         """sha256 (hex) of everything that decides the output: method, configuration, weights."""
@@ -105,7 +113,7 @@ class Method(Protocol):
         """What matching needs of the references of one propagation; computed once, read-only after (picklable, CPU arrays).
 
         Args:
-            references: one painted frame, or one or more pictures from elsewhere, the best first.
+            references: one painted frame, or one or more pictures from elsewhere, the best first; nothing, where the method is automatic.
         """
         ...
 
@@ -116,11 +124,43 @@ class Method(Protocol):
     def propagate(
         self, state: dict[str, NDArray[Any]] | None, window: Window, evidence: Evidence
     ) -> tuple[dict[str, NDArray[Any]], Chroma]:
-        """Colour one window, given the state after the frame before it."""
+        """Colour one window, given the state after the frame before it (None where the shot begins without a painted frame)."""
         ...
 
     def start(self, reference: Reference, colour: ColourSpec) -> dict[str, NDArray[Any]]:
         """The state at the own frame of a reference that is a frame of the shot. From elsewhere a shot begins without one."""
+        ...
+
+
+@runtime_checkable
+class Joining(Method, Protocol):
+    """A method that colours the frames between two painted ones from both sides at once; others are run from each, and the two blended.
+
+    The backward leg goes first and leaves no colours: only the states with which it enters each window are kept. Then the forward leg
+    crosses the same windows with :meth:`join`. A leg with a painted frame on one side alone is propagated as ever.
+    """
+
+    def behind(self, state: dict[str, NDArray[Any]], window: Window, evidence: Evidence) -> dict[str, NDArray[Any]]:
+        """Cross one window of the backward leg: the state at its last frame in propagation order, which is its first of the film.
+
+        Args:
+            state: at the frame behind the window, of :meth:`start` at the later painted frame or of this function.
+            window: frames in falling order.
+            evidence: of :meth:`match` with the later painted frame's anchor.
+        """
+        ...
+
+    def join(
+        self, state: dict[str, NDArray[Any]], window: Window, evidence: Evidence, behind: dict[str, NDArray[Any]]
+    ) -> tuple[dict[str, NDArray[Any]], Chroma]:
+        """Colour one window of the forward leg, as :meth:`propagate`.
+
+        Args:
+            state: at the frame before the window, of :meth:`start` at the earlier painted frame or of this function.
+            window: frames in rising order.
+            evidence: of :meth:`match` with the earlier painted frame's anchor.
+            behind: the state with which the backward leg entered this window, at the frame just behind it.
+        """
         ...
 
 

@@ -25,6 +25,8 @@ class _Baseline:
     #: raised with every change of the code that changes the picture
     revision = 1
     window = WindowSpec(8)
+    automatic = False
+    borrows = True
 
     def digest(self) -> str:
         return hashlib.sha256(f"baseline {self.name} {self.revision}".encode()).hexdigest()

@@ -51,6 +51,8 @@ class Networks(ABC):
     """Base of a method. Networks are loaded when first used: a matcher never holds what only propagation needs, and the reverse."""
 
     window = WindowSpec(8)
+    automatic = False
+    borrows = True
     #: raised with every change of the code that changes the picture
     revision: ClassVar[int]
 

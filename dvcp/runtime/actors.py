@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,7 +26,7 @@ from dvcp.media.reader import FrameReader, windows
 from dvcp.media.stills import read_still, reference_from_still
 from dvcp.media.writer import Profile, SegmentWriter
 from dvcp.methods import create
-from dvcp.methods.base import Chroma, Evidence, Fusing, Method, Proposals, Reference, Window
+from dvcp.methods.base import Chroma, Evidence, Fusing, Joining, Method, Proposals, Reference, Window
 from dvcp.runtime.plan import Leg, ReferenceSource, Segment
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.provenance import environment
@@ -159,9 +159,13 @@ class Propagator(_Networks):
             mark = segment.span.first
             yield _block(Span(mark, mark + 1), verbatim(load_reference(work.info, segment.painted)), colour)
         legs = {leg.forward: leg for leg in segment.legs}
+        method = self.method(work)
         if segment.scout:
-            for _ in self._chroma(work, lane, legs[False]):
+            for _ in self._leg(work, lane, legs[False], _crossing(method) if isinstance(method, Joining) else method.propagate):
                 pass
+        elif len(legs) == 2 and isinstance(method, Joining):
+            for span, chroma in self._between(work, lane, method, legs):
+                yield _block(span, chroma, colour)
         elif len(legs) == 2 and segment.blend is not None:
             # The backward leg is held whole, as few planes as the segment has frames; the forward one streams past it.
             behind = list(self._chroma(work, lane, legs[False]))[::-1]
@@ -190,6 +194,23 @@ class Propagator(_Networks):
         for leg in segment.legs:
             yield from self._leg(work, lane, leg, method.propose)
 
+    def _between(self, work: Work, lane: Lane, method: Joining, legs: dict[bool, Leg]) -> Iterator[tuple[Span, Chroma]]:
+        """Chroma of each window between two painted frames, in film order, by a method that colours them from both sides at once."""
+        back = legs[False]
+        entered = [self._begin(work, back)]
+        # The last window's own state is the plan's business: where anything stands before it, a scout has stored it.
+        if len(back.windows) > 1:
+            ahead = replace(back, windows=back.windows[:-1], leaves=None)
+            entered += [state for _, state in self._leg(work, lane, ahead, _crossing(method))]
+
+        def step(state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
+            behind = entered.pop()
+            assert state is not None and behind is not None
+            return method.join(state, window, evidence, behind)
+
+        for frames, chroma in self._leg(work, lane, legs[True], step):
+            yield Span(frames[0], frames[-1] + 1), chroma
+
     def _chroma(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Span, Chroma]]:
         """Chroma of each window of one propagation, in propagation order."""
         for frames, chroma in self._leg(work, lane, leg, self.method(work).propagate):
@@ -197,20 +218,24 @@ class Propagator(_Networks):
 
     def _leg(self, work: Work, lane: Lane, leg: Leg, step: Step[T]) -> Iterator[tuple[tuple[int, ...], T]]:
         """One propagation: what ``step`` makes of each window, in propagation order. Stores the state it leaves."""
-        method, ledger = self.method(work), Ledger(work.ledger)
-        first, state = leg.references[0], None
-        if leg.enters:
-            state = ledger.get_state(leg.enters)
-        elif first.frame is not None:
-            state = method.start(load_reference(work.info, first), work.info.colour)
-        if leg.enters and state is None:
-            raise FileNotFoundError(f"state {leg.enters} is gone from {work.ledger}")
+        state = self._begin(work, leg)
         for window, evidence in self._windows(work, lane, leg):
             state, made = step(state, window, evidence)
             yield window.frames, made
         if leg.leaves:
             assert state is not None
-            ledger.put_state(leg.leaves, state)
+            Ledger(work.ledger).put_state(leg.leaves, state)
+
+    def _begin(self, work: Work, leg: Leg) -> State | None:
+        """The state before the first window of a leg; None where a shot without painted frames begins."""
+        if leg.enters:
+            state = Ledger(work.ledger).get_state(leg.enters)
+            if state is None:
+                raise FileNotFoundError(f"state {leg.enters} is gone from {work.ledger}")
+            return state
+        if not leg.references or leg.references[0].frame is None:
+            return None
+        return self.method(work).start(load_reference(work.info, leg.references[0]), work.info.colour)
 
     def _windows(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Window, Evidence]]:
         """Windows with their evidence, in order; ``work.ahead`` of them are being decoded and matched while one is propagated."""
@@ -271,6 +296,17 @@ class Writer(Actor):
                 yield Ledger(work.ledger).commit(record, path)
         finally:
             ray.cancel(stream)
+
+
+def _crossing(method: Joining) -> Step[State]:
+    """A step of the backward leg that makes no colours, only the state after each window."""
+
+    def step(state: State | None, window: Window, evidence: Evidence) -> tuple[State, State]:
+        assert state is not None
+        after = method.behind(state, window, evidence)
+        return after, after
+
+    return step
 
 
 def _reversed(chroma: Chroma) -> Chroma:

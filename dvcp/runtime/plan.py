@@ -37,10 +37,10 @@ class Leg:
     """One propagation across a segment.
 
     Attributes:
-        references: what it is coloured from: the painted frame it starts from, or pictures from elsewhere, the best first.
+        references: what it is coloured from: the painted frame it starts from, or pictures from elsewhere, the best first, or nothing.
         forward: towards later frames.
         windows: frames in propagation order.
-        enters: key of the stored state to begin with, or None to begin at the reference.
+        enters: key of the stored state to begin with, or None to begin at the painted frame, or without a state where there is none.
         leaves: key under which the state after the last window is stored, or None when nothing follows.
     """
 
@@ -60,7 +60,7 @@ class Segment:
         shot: number of its shot, 1-based.
         span: frames it writes.
         painted: the reference whose own frame begins the segment, carried verbatim, or None.
-        legs: propagations into the other frames: none (gray), one, or forward and backward to be blended.
+        legs: propagations into the other frames: none (gray), one, or forward and backward to be blended, or joined by a method that can.
         blend: (painted frame before, after) for the weights of two legs.
         scout: True when only the state is wanted: a backward propagation has to pass here before its earlier part can be written.
     """
@@ -99,6 +99,7 @@ class Planner:
         window: frames a window.
         profile: name of the output profile.
         segment_frames: most frames of one segment.
+        automatic: the method colours a shot that has no reference; else such a shot stays gray.
     """
 
     info: VideoInfo
@@ -107,12 +108,13 @@ class Planner:
     window: int
     profile: str
     segment_frames: int
+    automatic: bool = False
 
     def plan(self, shots: ShotList, references: Mapping[int, Sequence[ReferenceSource]]) -> list[Segment]:
         """Segments of the whole film, each behind those whose state it needs: backward propagation stands last part first.
 
         Args:
-            references: by shot number: painted frames of the shot, or pictures from elsewhere (the best first), or nothing (it stays gray).
+            references: by shot number: painted frames of the shot, or pictures from elsewhere (the best first), or nothing.
         """
         segments: list[Segment] = []
         for shot in shots.shots:
@@ -169,8 +171,8 @@ class Planner:
         ]
 
     def _chain(self, shot: int, span: Span, references: tuple[ReferenceSource, ...]) -> Iterator[Segment]:
-        """A shot without a painted frame: coloured from pictures from elsewhere, or left gray."""
-        if not references:
+        """A shot without a painted frame: coloured from pictures from elsewhere, or from none by an automatic method, or left gray."""
+        if not references and not self.automatic:
             for group in self._slices(span, True, False):
                 yield self._segment(shot, span, Span(group[0][0], group[-1][-1] + 1), None, ())
             return
