@@ -125,7 +125,11 @@ def colorize(
     source: Source,
     out: Annotated[str, typer.Option(help="Output file (.mkv master, .mp4 access) or a folder ending in '/'. Any fsspec URL.")],
     references: Annotated[
-        str | None, typer.Option(help="Painted stills, other pictures in colour, or both: a folder, one image, or a manifest .csv/.json.")
+        str | None,
+        typer.Option(
+            help="Painted stills, other pictures in colour, or both: a folder, one image, or a manifest .csv/.json. May be left out for "
+            "automatic methods and with --missing auto."
+        ),
     ] = None,
     method: Annotated[str, typer.Option(help=" | ".join(NAMES))] = "dvcp",
     profile: Annotated[Profile, typer.Option(help="master: FFV1/Matroska, luma bit for bit. access: H.264/MP4.")] = Profile.MASTER,
@@ -135,7 +139,10 @@ def colorize(
     at: Annotated[int | None, typer.Option(help="Frame that a single image paints, when its name does not say.")] = None,
     missing: Annotated[
         Missing,
-        typer.Option(help="What a shot without a still gets when no loose picture fits it: the nearest picture, no colour, or an error."),
+        typer.Option(
+            help="What a shot without a still gets when no loose picture fits it: the nearest picture; a key frame coloured automatically "
+            "and kept beside the output to be corrected; no colour; an error. Automatic methods colour every shot themselves."
+        ),
     ] = Missing.NEAREST,
     take: Annotated[int, typer.Option(min=1, help="Most pictures for a shot without a still, as far as they fit nearly as well.")] = 1,
     address: Annotated[str | None, typer.Option(help="Ray cluster, e.g. auto or ray://head:10001; default: this machine.")] = None,
@@ -151,7 +158,10 @@ def colorize(
     segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
     as_json: Json = False,
 ) -> None:
-    """Colour a film from painted stills. Run the same command again after any interruption: only what is missing is computed."""
+    """Colour a film from painted stills, other pictures, or automatically.
+
+    Run the same command again after any interruption: only what is missing is computed.
+    """
     from dvcp.progress import bar
     from dvcp.runtime.job import JobSettings, deliver, prepare, propagate, verify_output
 

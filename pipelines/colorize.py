@@ -107,7 +107,7 @@ def colorize_film(name: str, settings: JobSettings, truth: str | None = None) ->
 @flow(name="colorize archive", persist_result=False)
 def colorize_archive(
     sources: str | list[str],
-    references: str,
+    references: str | None,
     out: str,
     method: str = "dvcp",
     profile: str = "master",
@@ -123,7 +123,8 @@ def colorize_archive(
 
     Args:
         sources: films.
-        references: folder of painted stills, told apart by the film's name in theirs, and of loose pictures, which serve every film.
+        references: folder of painted stills, told apart by the film's name in theirs, and of loose pictures, which serve every film;
+            None for an automatic method, or with ``missing`` "auto".
         out: folder URL ending in "/", or, for a single film, a file.
         truth: the film in colour where it is known, for the report picture (single film).
     """

@@ -76,6 +76,16 @@ def read_still(url: str, most: int | None = None) -> Still:
 
 def write_still(path: str, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     """Write a PNG: ``picture`` is RGB ``[H, W, 3]`` or gray ``[H, W]``, uint8 or uint16 (full 16-bit scale); path or URL."""
+    data = png_of(picture)
+    if is_url(path):
+        filesystem, inner = fsspec.core.url_to_fs(path)
+        filesystem.pipe_file(inner, data)
+    else:
+        Path(path).write_bytes(data)
+
+
+def png_of(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """The PNG file of ``picture``, as :func:`write_still` writes it."""
     height, width = picture.shape[:2]
     deep, colour = picture.dtype == np.uint16, picture.ndim == 3
     encoder = av.CodecContext.create("png", "w")
@@ -85,12 +95,7 @@ def write_still(path: str, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> N
     rows = packed_view(frame, 0, np.dtype(np.uint8))
     samples = np.ascontiguousarray(picture.astype(">u2") if deep else picture)
     rows[:, : samples[0].nbytes] = samples.reshape(height, -1).view(np.uint8)
-    data = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
-    if is_url(path):
-        filesystem, inner = fsspec.core.url_to_fs(path)
-        filesystem.pipe_file(inner, data)
-    else:
-        Path(path).write_bytes(data)
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
 def fit_still(still: Still, height: int, width: int) -> tuple[NDArray[np.float32], str | None]:
@@ -138,6 +143,13 @@ def frame_to_rgb(luma: Samples, chroma: NDArray[Any], colour: ColourSpec) -> NDA
     """One frame for looking at: uint8 ``[H, W, 3]`` from native luma ``[H, W]`` and chroma ``[2, Hc, Wc]``, native or float in
     [-0.5, 0.5]."""
     return np.rint(_unit_rgb(luma, chroma, colour) * 255).astype(np.uint8)
+
+
+def frame_to_still(luma: Samples, chroma: NDArray[Any], colour: ColourSpec) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """As :func:`frame_to_rgb`, for a person to paint on: uint16 over the full scale where the film has more than 8 bits."""
+    if colour.depth == 8:
+        return frame_to_rgb(luma, chroma, colour)
+    return np.rint(_unit_rgb(luma, chroma, colour).astype(np.float64) * 65535).astype(np.uint16)
 
 
 def _unit_rgb(luma: Samples, chroma: NDArray[Any], colour: ColourSpec) -> NDArray[np.float32]:

@@ -18,13 +18,14 @@ from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import content_digest, stem
 from dvcp.media.writer import Profile
 from dvcp.methods import create
-from dvcp.runtime import driver
+from dvcp.methods.base import Method
+from dvcp.runtime import driver, guess
 from dvcp.runtime.actors import Progress, Work
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
 from dvcp.runtime.plan import Planner, Segment
 from dvcp.runtime.references import Assignment, Missing, assign
 from dvcp.shots.detect import detect_shots
-from dvcp.shots.references import find_references
+from dvcp.shots.references import Picture, find_references
 from dvcp.shots.timeline import ShotList, read_shots, write_shots
 from dvcp.store import files
 from dvcp.store.ledger import Ledger, SegmentRecord
@@ -41,7 +42,8 @@ class JobSettings:
 
     Attributes:
         source: the film, a path or any fsspec URL.
-        references: folder, image or manifest of painted stills and other pictures; None for methods that need none (gray).
+        references: folder, image or manifest of painted stills and other pictures; None for methods that need none (automatic ones, gray)
+            or with ``missing`` "auto".
         out: output file, or a folder ending in "/".
         method: one of :data:`dvcp.methods.NAMES`.
         options: of the method, e.g. ``{"weights": "w.safetensors"}``.
@@ -141,18 +143,31 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
         raise StoreError(message, file=output.file_url, hint="free space or choose another --out")
     method = create(settings.method, **settings.options)
     shots = find_shots(settings, info, output)
-    assignments: list[Assignment] = []
-    if settings.method != "gray":
-        if settings.references is None:
-            raise ConfigError(f"method {settings.method} needs pictures in colour", hint="--references DIR, IMAGE or MANIFEST")
-        pictures, doubts = find_references(settings.references, shots, stem(settings.source), at=settings.at)
-        assignments, more = assign(info, shots, pictures, settings.missing, settings.take)
-        warnings += doubts + more
-    planner = Planner(info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info))
+    assignments, doubts = ([], []) if settings.method == "gray" else _assigned(settings, method, info, shots, output)
+    warnings += doubts
+    planner = Planner(
+        info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info), method.automatic
+    )
     plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
     return Job(
         settings, info, digest, output, shots, tuple(assignments), planner.method, planner.window, tuple(plan), tuple(warnings), started
     )
+
+
+def _assigned(
+    settings: JobSettings, method: Method, info: VideoInfo, shots: ShotList, output: Output
+) -> tuple[list[Assignment], list[str]]:
+    """What every shot is coloured from, and warnings."""
+    pictures, warnings, guessing = list[Picture](), list[str](), settings.missing is Missing.AUTO and not method.automatic
+    if settings.references is not None:
+        pictures, warnings = find_references(settings.references, shots, stem(settings.source), at=settings.at)
+    elif not (method.automatic or guessing):
+        hint = "--references DIR, IMAGE or MANIFEST, or --missing auto"
+        raise ConfigError(f"method {settings.method} needs pictures in colour", hint=hint)
+    found, doubts = assign(info, shots, pictures, settings.missing, settings.take, method=method)
+    found, known = guess.marked(info, found)
+    found, guesses = guess.fill(info, shots, found, output) if guessing else (found, [])
+    return found, [*warnings, *doubts, *known, *guesses]
 
 
 def _estimate(info: VideoInfo, profile: Profile) -> int:
@@ -232,14 +247,16 @@ def deliver(job: Job) -> list[str]:
 def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict[str, Any]:
     settings = asdict(job.settings)
     references = [
-        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed[k] if a.borrowed else None}
+        {"shot": a.shot, "frame": r.frame, "file": r.url, "sha256": r.digest, "borrowed": a.borrowed[k] if a.borrowed else None,
+         "guessed": a.guessed}
         for a in job.assignments
         for k, r in enumerate(a.sources)
-    ]
+    ]  # fmt: skip
     data = provenance(
         source_url=job.settings.source, source_sha256=job.source_digest, output=job.output, output_sha256=digest,
         profile=job.settings.profile.value, method=job.settings.method, method_digest=job.method_digest, settings=settings,
-        references=references, shots=[s.span for s in job.shots.shots], records=records, started=job.started, ended=datetime.now(UTC),
+        references=references, shots=[s.span for s in job.shots.shots], guessed={a.shot for a in job.assignments if a.guessed},
+        records=records, started=job.started, ended=datetime.now(UTC),
     )  # fmt: skip
     return data | {"warnings": list(job.warnings)}
 

@@ -16,6 +16,7 @@ from dvcp.errors import DvcpError, ReferenceError
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import Still, fit_still, read_still
+from dvcp.methods.base import Method
 from dvcp.runtime.plan import ReferenceSource
 from dvcp.shots.references import Picture
 from dvcp.shots.timeline import Shot, ShotList
@@ -34,9 +35,10 @@ Sources = dict[int, list[ReferenceSource]]
 
 class Missing(StrEnum):
     """What a shot gets that has no painted still and that no loose picture fits: the nearest of all pictures, those painted for other
-    shots among them; no colour; or the job stops."""
+    shots among them; a key frame coloured automatically; no colour; or the job stops. An automatic method guesses its colours."""
 
     NEAREST = "nearest"
+    AUTO = "auto"
     GRAY = "gray"
     ERROR = "error"
 
@@ -49,20 +51,24 @@ class Assignment:
         shot: its number.
         sources: painted frames of the shot, or pictures from elsewhere (the best first), or none.
         borrowed: similarity (cosine) of each source to the shot where that chose them; empty where a person did.
+        guessed: no person's picture says what colours it has: an automatic method colours it, or its key frame was coloured by one.
     """
 
     shot: int
     sources: tuple[ReferenceSource, ...]
     borrowed: tuple[float, ...] = ()
+    guessed: bool = False
 
 
 def assign(
-    info: VideoInfo, shots: ShotList, pictures: Sequence[Picture], missing: Missing, take: int = 1
+    info: VideoInfo, shots: ShotList, pictures: Sequence[Picture], missing: Missing, take: int = 1, *, method: Method
 ) -> tuple[list[Assignment], list[str]]:
     """Read and check the pictures that are needed and decide for every shot.
 
     A shot is coloured from its painted stills; else from the loose pictures that a person gave it; else from the picture that looks most
     like it. That is one of the loose pictures given to no shot; with ``missing`` "nearest" it may be any picture, and need not fit.
+    A method that does not borrow gets painted stills only; an automatic one guesses the rest. With ``missing`` "auto" a shot that nothing
+    serves is left without sources, for :func:`dvcp.runtime.guess.fill`.
 
     Args:
         take: most pictures for a shot that has none of its own; those behind the best must fit, and nearly as well.
@@ -75,27 +81,37 @@ def assign(
     """
     warnings: list[str] = []
     own, loose = _painted(info, pictures, warnings)
+    if not method.borrows:
+        what = f"not used: {method.name} takes painted frames of the shot only; --method exemplar takes colours from other pictures"
+        warnings += [f"{picture.url}: {what}" for picture in loose]
+        loose = []
     given = _given(loose, own, warnings)
     bare = [shot for shot in shots.shots if shot.number not in own and shot.number not in given]
     candidates = [ReferenceSource(p.url, "", None) for p in loose if p.shot is None]
-    if missing is Missing.NEAREST:
+    if missing is Missing.NEAREST and method.borrows:
         candidates += [source for kind in (own, given) for sources in kind.values() for source in sources]
     ranked = _ranked(info, bare, candidates, warnings) if bare and candidates else {}
-    if not (own or given or ranked):
+    bold = method.automatic or missing is Missing.AUTO
+    if not (own or given or ranked or bold):
         first = warnings[0] if warnings else "they are all left out"
         raise ReferenceError(f"no picture can be used. {first}", hint="paint a frame of the film, or add pictures in colour")
     chosen: dict[int, Assignment] = {}
     for shot in bare:
         fits = _chosen(ranked.get(shot.number, ()), missing, take)
         sources = tuple(ReferenceSource(fit.url, fit.digest, None) for fit in fits)
-        chosen[shot.number] = Assignment(shot.number, sources, tuple(fit.similarity for fit in fits))
-        warnings.append(f"{info.url}, shot {shot.number}: no painted still, {_told(ranked.get(shot.number, ()), fits)}")
+        chosen[shot.number] = Assignment(shot.number, sources, tuple(fit.similarity for fit in fits), method.automatic and not fits)
+        if fits or not bold:
+            warnings.append(f"{info.url}, shot {shot.number}: no painted still, {_told(ranked.get(shot.number, ()), fits)}")
+        elif method.automatic and pictures:
+            warnings.append(f"{info.url}, shot {shot.number}: no painted still, colours guessed by {method.name}")
+    if method.automatic and not pictures:
+        warnings.append(f"{info.url}: no painted stills, colours of all {len(shots.shots)} shots guessed by {method.name}")
     empty = [number for number, assignment in chosen.items() if not assignment.sources]
-    if empty and missing is Missing.ERROR:
+    if empty and missing is Missing.ERROR and not bold:
         what = "no painted still" + (", and no picture that fits," if ranked else "")
         numbers = ", ".join(map(str, empty))
         left = next((f" ({line})" for line in warnings if line.startswith("left out")), "")
-        raise ReferenceError(f"{what} for shot {numbers}{left}", file=info.url, hint="paint one, or --missing nearest or gray")
+        raise ReferenceError(f"{what} for shot {numbers}{left}", file=info.url, hint="paint one, or --missing nearest, auto or gray")
     persons = {number: Assignment(number, tuple(sources)) for number, sources in (given | own).items()}
     return [chosen.get(s.number) or persons[s.number] for s in shots.shots], warnings
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from dvcp.errors import MediaError, ShotListError
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import stem
-from dvcp.media.stills import write_still
+from dvcp.media.stills import png_of
 from dvcp.shots.names import still_name
 from dvcp.shots.timeline import Shot, ShotList, read_shots, write_shots
 from dvcp.store import files
@@ -139,7 +137,7 @@ def export_references(info: VideoInfo, shots: ShotList, out_url: str, *, every_s
                 continue
             url = files.join(out_url, still_name(name, shot.number, shot.key))
             picture = _display(reader.luma(Span(shot.key, shot.key + 1))[0], info)
-            (written if files.put_bytes(_png(picture), url, exclusive=True) else kept).append(url)
+            (written if files.put_bytes(png_of(picture), url, exclusive=True) else kept).append(url)
     result = replace(shots, shots=tuple(keyed))
     write_shots(result, list_url)
     return Exported(result, tuple(written), tuple(kept), list_url)
@@ -149,10 +147,3 @@ def _display(luma: NDArray[Any], info: VideoInfo) -> NDArray[Any]:
     """Native luma as full-range gray: uint8, or uint16 for films of more than 8 bits."""
     top, dtype = (255, np.uint8) if info.colour.depth == 8 else (65535, np.uint16)
     return np.rint(luma_to_unit(luma, info.colour).clip(0, 1).astype(np.float64) * top).astype(dtype)
-
-
-def _png(picture: NDArray[Any]) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "still.png"
-        write_still(str(path), picture)
-        return path.read_bytes()

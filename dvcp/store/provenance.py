@@ -6,7 +6,7 @@ import json
 import platform
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -50,6 +50,7 @@ def provenance(
     settings: Mapping[str, Any],
     references: Sequence[Mapping[str, Any]],
     shots: Sequence[Span],
+    guessed: Collection[int] = (),
     records: Sequence[SegmentRecord],
     started: datetime,
     ended: datetime,
@@ -59,6 +60,7 @@ def provenance(
     Args:
         settings: the configuration as the person gave it.
         references: one mapping a reference, e.g. ``{"frame": 120, "file": "...", "sha256": "..."}``.
+        guessed: numbers of the shots whose colours no person's picture vouches for.
         records: the segments the output was joined from, in film order; those reused from an earlier run name the machine of that run.
         started, ended: aware datetimes.
     """
@@ -69,7 +71,9 @@ def provenance(
         "output": {"url": output.file_url, "sha256": output_sha256, "profile": profile},
         "method": {"name": method, "digest": method_digest, "settings": dict(settings)},
         "references": [dict(reference) for reference in references],
-        "shots": [{"number": number, "first": shot.first, "stop": shot.stop} for number, shot in enumerate(shots, 1)],
+        "shots": [
+            {"number": number, "first": shot.first, "stop": shot.stop, "guessed": number in guessed} for number, shot in enumerate(shots, 1)
+        ],
         "segments": [
             {"first": r.span.first, "stop": r.span.stop, "key": r.key, "sha256": r.sha256, "bytes": r.bytes, "created": r.created}
             for r in records

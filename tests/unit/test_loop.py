@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from dvcp.colour import ColourSpec
 from dvcp.loop import Interval, blend, colorize_frames, intervals, leg_windows, nearness
 from dvcp.methods import create
-from dvcp.methods.base import Chroma, Reference
+from dvcp.methods.base import Chroma, Joining, Reference
 from dvcp.timing import Span
+from tests.trail import Trail
 
 SPEC = ColourSpec("bt601")
 LUMA = np.random.default_rng(0).integers(16, 236, (21, 16, 24)).astype(np.uint8)
@@ -114,6 +115,37 @@ def test_references_from_outside_the_shot_colour_all_of_it_the_best_first() -> N
     found = colorize_frames(create("copy"), LUMA, given, SPEC)
     assert (values(found) == 0.25).all() and len(found.planes) == 21
     assert (found.confidence == 128).all(), "no frame is the reference's own"
+
+
+def test_two_painted_frames_are_joined_from_both_sides_at_once() -> None:
+    """First backward for the state with which each window is entered from its far end, then forward with it."""
+    method = Trail()
+    assert isinstance(method, Joining) and not isinstance(create("flow"), Joining)
+    references = {2: painted(2, 0.1), 12: painted(12, 0.2)}
+    found = values(colorize_frames(method, LUMA, references, SPEC))
+    names = [(name, frames) for name, frames, _, _ in method.calls]
+    assert names == [
+        ("propagate", (1, 0)),
+        *[("behind", (11,)), ("behind", (10, 9, 8, 7))],
+        *[("join", (3, 4, 5, 6)), ("join", (7, 8, 9, 10)), ("join", (11,))],
+        *[("propagate", (13, 14, 15, 16)), ("propagate", (17, 18, 19, 20))],
+    ]
+    start = {k: int(method.start(reference, SPEC)["n"]) for k, reference in references.items()}
+    entered = [n for name, _, n, _ in method.calls if name == "behind"]
+    joined = [(n, behind) for name, _, n, behind in method.calls if name == "join"]
+    assert entered[0] == start[12] and joined[0][0] == start[2]
+    assert [behind for _, behind in joined][1:] == entered[::-1], "the last crossed is the first met"
+    assert joined[0][1] not in entered, "the state behind frame 6 comes of the leg from 10 to 7"
+    np.testing.assert_allclose(found[[6, 10]], [n / 997 - 0.5 for n, _ in joined[1:]], atol=1e-6)
+
+
+def test_an_automatic_method_colours_without_a_reference_and_one_that_does_not_borrow_refuses_pictures_from_elsewhere() -> None:
+    method = Trail()
+    found = colorize_frames(method, LUMA, {}, SPEC)
+    assert len(found.planes) == 21 and [frames[0] for _, frames, _, _ in method.calls] == [0, 4, 8, 12, 16, 20]
+    assert method.calls[0][2] == -1 and method.calls[1][2] >= 0, "only the shot's first window is without a state"
+    with pytest.raises(ValueError, match="method trail takes painted frames of the shot only"):
+        colorize_frames(method, LUMA, {-1: painted(0, 0, in_shot=False)}, SPEC)
 
 
 def test_references_that_make_no_sense_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,6 +80,19 @@ def test_missing_asks_again_for_a_state_that_is_gone(planner: Planner, tmp_path:
     ledger = Ledger(str(tmp_path / "x.dvcp"))
     assert [s.key for s in missing(plan, ledger)] == [s.key for s in plan]
     assert [s.span for s in plan] == [Span(0, 17), Span(17, 33), Span(33, 49), Span(49, 60)]
+
+
+def test_a_shot_without_a_reference_is_a_chain_where_the_method_is_automatic_and_else_stays_gray(planner: Planner) -> None:
+    gray = planner.plan(shots(), {2: [still(70)]})
+    automatic = replace(planner, automatic=True).plan(shots(), {2: [still(70)]})
+    assert [(s.key, s.span) for s in gray] == [(s.key, s.span) for s in automatic]
+    assert [s.legs for s in gray if s.shot == 1] == [()] * 4
+    chain = [leg for s in automatic if s.shot == 1 for leg in s.legs]
+    assert len(chain) == 4 and all(leg.references == () and leg.forward for leg in chain)
+    assert chain[0].enters is None and [leg.enters for leg in chain[1:]] == [leg.leaves for leg in chain[:-1]]
+    assert [s for s in gray if s.shot == 2] == [s for s in automatic if s.shot == 2]
+    turned = replace(planner, automatic=True, method="n" * 64).plan(shots(), {})
+    assert not {state for s in turned for state in s.gives} & {state for s in automatic for state in s.gives}
 
 
 def test_pictures_from_elsewhere_all_come_along_and_their_order_is_part_of_the_key(planner: Planner) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dvcp.errors import ReferenceError
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.stills import read_still, write_still
+from dvcp.methods import create
 from dvcp.runtime.references import Assignment, Missing, assign
 from dvcp.shots.references import find_references
 from dvcp.shots.timeline import ShotList, from_cuts
@@ -52,10 +53,10 @@ def pick(folder: Path, target: Path, *names: str) -> Path:
     return target
 
 
-def decide(reel: Reel, where: Path, missing: Missing, take: int = 1) -> tuple[list[Assignment], list[str]]:
+def decide(reel: Reel, where: Path, missing: Missing, take: int = 1, method: str = "copy") -> tuple[list[Assignment], list[str]]:
     info, shots, _ = reel
     pictures, warnings = find_references(str(where), shots, "reel")
-    assignments, more = assign(info, shots, pictures, missing, take)
+    assignments, more = assign(info, shots, pictures, missing, take, method=create(method))
     return assignments, warnings + more
 
 
@@ -133,7 +134,7 @@ def test_one_picture_without_a_word_paints_the_first_frame_only_if_it_looks_like
     assert names(assignments) == [["two"]] * 3 and assignments[0].sources[0].frame is None
     assert sum("does not look like frame 0" in line and "used as a loose picture; --at 0" in line for line in warnings) == 1
     pictures, _ = find_references(str(photograph), shots, "reel", at=0)
-    told, doubts = assign(info, shots, pictures, GRAY)
+    told, doubts = assign(info, shots, pictures, GRAY, method=create("copy"))
     assert told[0].sources[0].frame == 0 and any("its colours may land anywhere" in line for line in doubts)
     first = make_film(tmp_path, lengths=(9, 9, 9), painted=((0,), (), ()), scenes=texture)
     shutil.copy(next(first.stills.glob("*.png")), tmp_path / "painting.png")

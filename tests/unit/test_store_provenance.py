@@ -44,6 +44,7 @@ def test_provenance_round_trip(store_url: str) -> None:
         settings={"window": 8},
         references=[{"frame": 0, "file": "ref.png", "sha256": "bb"}],
         shots=[shot],
+        guessed={1},
         records=records,
         started=datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=2))),
         ended=datetime(2020, 1, 1, 11, tzinfo=UTC),
@@ -51,7 +52,7 @@ def test_provenance_round_trip(store_url: str) -> None:
     assert json.loads(files.get_bytes(write_provenance(output, data)) or b"") == data
     assert data["started"] == "2020-01-01T10:00:00+00:00"
     assert data["machines"] == [{"host": "one"}, {"host": "two"}]
-    assert data["shots"] == [{"number": 1, "first": 0, "stop": 10}]
+    assert data["shots"] == [{"number": 1, "first": 0, "stop": 10, "guessed": True}]
     assert {s["sha256"] for s in data["segments"]} == {"dd"}
     assert data["output"]["sha256"] == "ee"
 
