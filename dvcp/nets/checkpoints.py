@@ -7,18 +7,17 @@ or at the output folder of their training.
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import fsspec
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dvcp.errors import WeightsError
 from dvcp.nets.exemplar_paper import VGG19, ColorVidNet, WarpNet
+from dvcp.nets.statefiles import fill, one_line, state_of
 
 COLORNET, NONLOCAL, VGG = "colornet_iter_76000.pth", "nonlocal_net_iter_76000.pth", "vgg19_conv.pth"
 #: what their training writes to go on from: it stands for the first two
@@ -31,6 +30,7 @@ PARTS: Mapping[str, tuple[type[nn.Module], str]] = {
 }  # fmt: skip
 #: what --weights must name, for every hint
 HINT = f"--weights FOLDER with {COLORNET}, {NONLOCAL} and {VGG} of the Deep-Exemplar-based-Video-Colorization release"
+
 
 class Checkpoints:
     """The files in one folder, found when first asked for.
@@ -49,7 +49,7 @@ class Checkpoints:
             found = {part: self._find(name) for part, (_, name) in PARTS.items()}
             resume = self._find(RESUME) if None in (found["colornet"], found["nonlocal_net"]) else None
         except (OSError, ValueError, ImportError) as error:
-            raise WeightsError(f"cannot be read: {_line(error)}", file=self.url, hint=HINT) from error
+            raise WeightsError(f"cannot be read: {one_line(error)}", file=self.url, hint=HINT) from error
         if resume is not None:
             # Both from one file: networks are only fit for each other as they were trained together.
             found |= {"colornet": resume, "nonlocal_net": resume}
@@ -73,7 +73,7 @@ class Checkpoints:
         try:
             return bytes(self._folder[0].cat_file(path))
         except OSError as error:
-            raise WeightsError(f"cannot be read: {_line(error)}", file=path, hint=HINT) from error
+            raise WeightsError(f"cannot be read: {one_line(error)}", file=path, hint=HINT) from error
 
     @cached_property
     def digest(self) -> str:
@@ -94,39 +94,7 @@ class Checkpoints:
             WeightsError: its file is missing, cannot be read, is no checkpoint, or holds other tensors.
         """
         path = self._files[part]
-        tensors = _state(self._bytes(path), part, path)
         with torch.device("meta"):
             net = PARTS[part][0]()
-        _check({name: tuple(t.shape) for name, t in net.state_dict().items()}, tensors, path)
-        net.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
-        return net.eval().requires_grad_(False)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _state(data: bytes, part: str, path: str) -> dict[str, Tensor]:
-    """The state dict of a part, DataParallel's prefix taken off."""
-    try:
-        found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"is no checkpoint of tensors: {_line(error)}", file=path, hint=HINT) from error
-    if isinstance(found, Mapping) and f"{part}_state" in found:
-        found = found[f"{part}_state"]
-    if not isinstance(found, Mapping) or not all(isinstance(t, Tensor) for t in found.values()):
-        raise WeightsError("holds no state dict", file=path, hint=HINT)
-    return {str(name).removeprefix("module."): t for name, t in found.items()}
-
-
-def _check(wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], path: str) -> None:
-    for name in [*wanted, *tensors]:
-        if name not in tensors:
-            reason = f"has no {name}"
-        elif name not in wanted:
-            reason = f"has {name}, which the network has not"
-        elif tuple(tensors[name].shape) != wanted[name]:
-            reason = f"has {name} of shape {list(tensors[name].shape)}, not {list(wanted[name])}"
-        else:
-            continue
-        raise WeightsError(f"holds another network: it {reason}", file=path, hint=HINT)
+        fill({"": net}, state_of(self._bytes(path), path, HINT, inside=f"{part}_state"), path, HINT)
+        return net
