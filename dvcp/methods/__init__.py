@@ -8,10 +8,12 @@ from typing import Any, cast
 from dvcp.errors import ConfigError
 from dvcp.methods.base import Method
 
+#: names of :mod:`dvcp.methods.generating`, which need no reference
+_AUTOMATIC = ("tcvc+", "tcvc", "colorizer")
 #: every name that runs from the install, best first
-SHIPPED = ("dvcp", "exemplar", "local", "global", "paper", "paper-local", "paper-global", "flow", "copy", "gray")
+SHIPPED = ("dvcp", "exemplar", "local", "global", *_AUTOMATIC, "paper", "paper-local", "paper-global", "flow", "copy", "gray")
 #: every name ``create`` knows: those, and those that need files of the user's
-NAMES = (*SHIPPED, "exemplar-paper")
+NAMES = (*SHIPPED, "exemplar-paper", "tcvc-paper")
 
 
 def create(name: str, **options: Any) -> Method:
@@ -21,7 +23,7 @@ def create(name: str, **options: Any) -> Method:
         name: one of :data:`NAMES`.
         options: the fields of the method's ``Settings``: for dvcp, local and global in :mod:`dvcp.methods.dvcp`, for exemplar in
             :mod:`dvcp.methods.exemplar`, for paper* in :mod:`dvcp.methods.paper`, for exemplar-paper in
-            :mod:`dvcp.methods.exemplar_paper`.
+            :mod:`dvcp.methods.exemplar_paper`, for colorizer and tcvc* in :mod:`dvcp.methods.generating`.
 
     Raises:
         ConfigError: no such method or option.
@@ -33,12 +35,15 @@ def create(name: str, **options: Any) -> Method:
     if name in simple:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
         return simple[name]()
-    if "branches" in options:
-        raise ConfigError("branches are chosen by the name of the method", hint=f"one of {', '.join(NAMES)}")
+    if options.keys() & {"branches", "name"}:
+        raise ConfigError("what runs is chosen by the name of the method", hint=f"one of {', '.join(NAMES)}")
     if name in NAMES:
-        from dvcp.methods import dvcp, exemplar, exemplar_paper, paper
+        from dvcp.methods import colorizer, dvcp, exemplar, exemplar_paper, generating, paper, tcvc
 
         try:
+            if name in (*_AUTOMATIC, "tcvc-paper"):
+                settings = generating.Settings(name=cast(Any, name), **options)
+                return colorizer.ImageColorizer(settings) if name == "colorizer" else tcvc.TemporallyConsistent(settings)
             if name == "exemplar":
                 return exemplar.ExemplarColorization(exemplar.Settings(**options))
             if name == exemplar_paper.NAME:

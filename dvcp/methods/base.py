@@ -6,8 +6,8 @@ A method is three functions free of Ray, files and clocks; the runtime knows not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -66,10 +66,12 @@ class Evidence:
         planes: float16 ``[T, C, h, w]``, the matched picture I^s (Y', Cb, Cr) and what else a method wants to know of it, on a grid of its
             own; None where a method matches nothing. Its Y' beside the frame's own tells the fusion how far to trust its colour.
         confidence: uint8 ``[T, h, w]``, 255 = certain, or None.
+        arrays: what else a method finds without the frames before, by a name of its own: motion, features.
     """
 
     planes: NDArray[np.float16] | None = None
     confidence: NDArray[np.uint8] | None = None
+    arrays: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

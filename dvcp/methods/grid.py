@@ -42,15 +42,19 @@ class WorkingGrid:
     def luma(self, samples: NDArray[Any], device: torch.device) -> tuple[Tensor, Tensor]:
         """Native luma ``[T, H, W]`` to Y' on the working grid ``[T, 1, h, w]`` and at twice its size ``[T, 1, 2h', 2w']``, padded by edge
         repetition to multiples of 16, for the backbone."""
+        full = self.full(samples, device)
+        pad = (0, -full.shape[-1] % MULTIPLE, 0, -full.shape[-2] % MULTIPLE)
+        return F.avg_pool2d(full, 2), F.pad(full, pad, mode="replicate") if any(pad) else full
+
+    def full(self, samples: NDArray[Any], device: torch.device) -> Tensor:
+        """Native luma ``[T, H, W]`` to Y' at twice the working grid, ``[T, 1, 2h, 2w]``."""
         full = torch.from_numpy(luma_to_unit(samples, self.colour)).to(device)[:, None]
         double = (2 * self.height, 2 * self.width)
-        if tuple(full.shape[-2:]) != double:
-            larger = double[0] > full.shape[-2]
-            mode = {"mode": "bilinear", "align_corners": False} if larger else {"mode": "area"}
-            full = F.interpolate(full, size=double, **mode)
-        half = F.avg_pool2d(full, 2)
-        pad = (0, -double[1] % MULTIPLE, 0, -double[0] % MULTIPLE)
-        return half, F.pad(full, pad, mode="replicate") if any(pad) else full
+        if tuple(full.shape[-2:]) == double:
+            return full
+        larger = double[0] > full.shape[-2]
+        mode = {"mode": "bilinear", "align_corners": False} if larger else {"mode": "area"}
+        return F.interpolate(full, size=double, **mode)
 
     def gray(self, padded: Tensor) -> NDArray[np.uint8]:
         """Y' at twice the working grid, as :meth:`luma` gives it, as the flow search reads it: uint8 ``[T, 2h, 2w]``."""

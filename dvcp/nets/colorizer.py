@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dvcp.colour import Matrix
 from dvcp.nets.embedding import CHANNELS, PictureEmbedder
 from dvcp.nets.unet import Block
 
@@ -29,7 +30,8 @@ class Colorizer(nn.Module):
         stride: of the features, in pixels of the luma that is seen.
     """
 
-    channels, stride = _WIDTHS[-1], 2
+    channels: int = _WIDTHS[-1]
+    stride: int = 2
 
     def __init__(self, backbone: PictureEmbedder | None = None) -> None:
         super().__init__()
@@ -57,8 +59,8 @@ class Colorizer(nn.Module):
             x = block(torch.cat([F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False), skip], 1))
         return x[..., : -(-height // 2), : -(-width // 2)]
 
-    def colours(self, features: Tensor, luma: Tensor) -> Tensor:
-        """G_C: Cb, Cr centred at 0 ``[T, 2, h', w']``, in [-0.5, 0.5], on the grid of the features; ``luma`` is not looked at."""
+    def colours(self, features: Tensor, luma: Tensor, matrix: Matrix = "bt709") -> Tensor:
+        """G_C: Cb, Cr ``[T, 2, h', w']`` in [-0.5, 0.5] on the grid of the features; neither ``luma`` nor ``matrix`` matters to it."""
         out: Tensor = 0.5 * torch.tanh(self.map(features))
         return out
 

@@ -48,7 +48,7 @@ class Generator(Protocol):
             matrix: of the stream, for the way from the network's colour space to Y'CbCr.
 
         Returns:
-            Cb and Cr, float32 ``[T, 2, h, w]`` in [-0.5, 0.5].
+            Cb and Cr, float32 ``[T, 2, h', w']`` in [-0.5, 0.5], on the grid of the frames, of the features, or between.
         """
         ...
 

@@ -60,6 +60,13 @@ class FeatureFusion(nn.Module):
         self.weighting = ThreeLayers((_LUMAS * luma + 2 * channels, *weighting, 1))
         self.refine = ThreeLayers((_LUMAS * luma + 3 * reduced, *refine, channels))
 
+    @classmethod
+    def of(cls, channels: int) -> FeatureFusion:
+        """At the paper's sizes for generators as wide as the paper's; for narrow ones, as ours, a quarter as wide."""
+        if channels >= 128:
+            return cls(channels)
+        return cls(channels, luma=16, reduced=16, weighting=(48, 24), refine=(64, 32))
+
     def luma_features(self, luma: Tensor) -> Tensor:
         """Float ``[T, luma, h, w]`` of (L* - 50) / 100 ``[T, 1, h, w]``, on the grid of the generator's features."""
         found: Tensor = self.luma(luma)
@@ -73,6 +80,7 @@ class FeatureFusion(nn.Module):
         ahead: Tensor,
         before: Tensor,
         *,
+        prior: Tensor | None = None,
         detach: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Features of frame i.
@@ -83,12 +91,15 @@ class FeatureFusion(nn.Module):
             behind_next: F^b_{i+1}, on the grid of frame i + 1.
             ahead: F^f_i, brought to frame i from frame i - 1.
             before: F~_{i-1}, on the grid of frame i - 1.
+            prior: ``[T, 1, h, w]`` in log-odds, what is known beside the features; positive speaks for ``ahead``. None: nothing, as in
+                the paper.
             detach: the refine network's error goes no further back than to the reduction, as in the authors' training.
 
         Returns:
             F~_i ``[T, channels, h, w]`` and W ``[T, 1, h, w]`` in [0, 1], the share of ``ahead``.
         """
-        weight = torch.sigmoid(self.weighting(torch.cat([*lumas, behind, ahead], 1)))
+        odds = self.weighting(torch.cat([*lumas, behind, ahead], 1))
+        weight = torch.sigmoid(odds if prior is None else odds + prior)
         mixed = weight * ahead + (1 - weight) * behind
         around = (x.detach() if detach else x for x in (behind_next, before, mixed))
         return mixed + self.refine(torch.cat([*lumas, *(self.reduction(x) for x in around)], 1)), weight

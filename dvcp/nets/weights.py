@@ -1,7 +1,8 @@
 """Trained weights: safetensors files of float16 tensors, a prefix for each network; the header says how they came.
 
 ``dvcp.safetensors`` holds ``descriptor.*`` and ``choice.*`` of the default method, ``paper.safetensors`` F_w (``local.*``) and F_f
-(``fusion.*``) of the paper's own form, ``exemplar.safetensors`` ``descriptor.*`` and ``colour.*`` of the exemplar method.
+(``fusion.*``) of the paper's own form, ``exemplar.safetensors`` ``descriptor.*`` and ``colour.*`` of the exemplar method,
+``tcvc.safetensors`` ``colorizer.*`` and ``tcvc.*`` of automatic colour.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from torch import Tensor, nn
 
 from dvcp.errors import WeightsError
 from dvcp.nets.sepconv import KernelNet
+from dvcp.nets.tcvc import FeatureFusion
 
-#: the weights that ship with dvcp: of the default method, of the paper's form, of the exemplar method
-DEFAULT, PAPER, EXEMPLAR = "default", "paper", "exemplar"
-_SHIPPED = {DEFAULT: "dvcp.safetensors", PAPER: "paper.safetensors", EXEMPLAR: "exemplar.safetensors"}
+#: the weights that ship with dvcp: of the default method, of the paper's form, of the exemplar method, of automatic colour
+DEFAULT, PAPER, EXEMPLAR, TCVC = "default", "paper", "exemplar", "tcvc"
+_SHIPPED = {DEFAULT: "dvcp.safetensors", PAPER: "paper.safetensors", EXEMPLAR: "exemplar.safetensors", TCVC: "tcvc.safetensors"}
 _HINT = "use weights written by dvcp train"
 
 
@@ -89,6 +91,14 @@ def load_local(url: str = PAPER) -> KernelNet:
         net = KernelNet(taps=51 if last is None else len(last))
     except ValueError as error:
         raise WeightsError(f"holds tensors of another network: {error}", file=url, hint=_HINT) from error
+    _fill(net, tensors, url)
+    return net.eval()
+
+
+def load_fusion(url: str, channels: int) -> FeatureFusion:
+    """TCVC's fusion for a generator of so many ``channels``, in eval mode, float32. Raises as :func:`load_local`."""
+    tensors = _tensors("tcvc.", url)
+    net = FeatureFusion.of(channels)
     _fill(net, tensors, url)
     return net.eval()
 

@@ -80,6 +80,14 @@ def warp(planes: Tensor, flow: Tensor) -> Tensor:
     return _sampled(planes, _places(flow))
 
 
+def resized(flow: Tensor, height: int, width: int) -> Tensor:
+    """``flow`` ``[T, 2, H, W]`` on a grid of another size over the same picture, in its pixels: ``[T, 2, height, width]``."""
+    if tuple(flow.shape[-2:]) == (height, width):
+        return flow
+    scale = torch.tensor([width / flow.shape[-1], height / flow.shape[-2]], device=flow.device)[:, None, None]
+    return F.interpolate(flow, size=(height, width), mode="area") * scale
+
+
 def standing(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """The place of every pixel that has not moved: float32 ``[2, height, width]``, x and y."""
     y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")

@@ -1,0 +1,55 @@
+"""Deep features carried between two anchors: backward by motion, then forward by motion and fusion (TCVC, section 3.1.3, eqs. 2 to 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from dvcp.nets.tcvc import FeatureFusion
+from dvcp.ops.flow import warp
+
+
+def behind(after: Tensor, to_next: Tensor) -> list[Tensor]:
+    """Backward propagation, eq. 2: F^b of the frames before one, by motion alone.
+
+    Args:
+        after: ``[1, C, h, w]``, features of the last frame.
+        to_next: ``[n, 2, h, w]``, where each pixel of frame i lies in frame i + 1, in pixels of this grid; of n frames in film order.
+
+    Returns:
+        ``n + 1`` features ``[1, C, h, w]`` in film order, ``after`` the last of them.
+    """
+    found = [after]
+    for flow in to_next.flip(0):
+        found.append(warp(found[-1], flow[None]))
+    return found[::-1]
+
+
+def between(
+    fusion: FeatureFusion,
+    first: Tensor,
+    lumas: Tensor,
+    back: Sequence[Tensor],
+    to_last: Tensor,
+    prior: Tensor | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Forward propagation and fusion of n frames.
+
+    Args:
+        first: ``[1, C, h, w]``, features of the frame before them.
+        lumas: luma features of that frame, of the n frames, and of the one behind them: ``[n + 2, L, h, w]``.
+        back: F^b of the n frames and of the one behind them, as from :func:`behind`.
+        to_last: ``[n, 2, h, w]``, where each pixel of a frame lay in the one before it.
+        prior: ``[n, 1, h, w]`` in log-odds, what else speaks for the frame before; None: nothing, as in the paper.
+
+    Yields:
+        F~ of each frame ``[1, C, h, w]`` and W ``[1, 1, h, w]``, the share of what came from before.
+    """
+    last = first
+    for k, flow in enumerate(to_last):
+        around = (lumas[k : k + 1], lumas[k + 1 : k + 2], lumas[k + 2 : k + 3])
+        ahead = warp(last, flow[None])
+        leaning = None if prior is None else prior[k : k + 1]
+        last, weight = fusion.fuse(around, back[k], back[k + 1], ahead, last, prior=leaning)
+        yield last, weight
