@@ -18,6 +18,7 @@ from dvcp.runtime.references import Assignment, Missing, assign
 from dvcp.shots.references import find_references
 from dvcp.shots.timeline import ShotList, from_cuts
 from tests.films import make_film, texture
+from tests.trail import Trail
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Reel = tuple[VideoInfo, ShotList, Path]
@@ -125,9 +126,7 @@ def test_a_person_may_choose(reel: Reel, tmp_path: Path) -> None:
     assert names(decide(reel, tmp_path / "refs.csv", NEAREST)[0])[1] != [], "pictures given elsewhere are at hand for other shots too"
 
 
-def test_one_picture_without_a_word_paints_the_first_frame_only_if_it_looks_like_it(
-    reel: Reel, tmp_path: Path
-) -> None:
+def test_one_picture_without_a_word_paints_the_first_frame_only_if_it_looks_like_it(reel: Reel, tmp_path: Path) -> None:
     info, shots, folder = reel
     photograph = folder / "art" / "two.png"
     assignments, warnings = decide(reel, photograph, NEAREST)
@@ -153,3 +152,32 @@ def test_a_picture_that_cannot_be_used_is_named_and_the_rest_goes_on(reel: Reel,
     (where / "two.png").unlink()
     with pytest.raises(ReferenceError, match=r"no picture can be used\. left out: .*broken\.png"):
         decide(reel, where, NEAREST)
+
+
+def test_a_method_that_takes_painted_frames_only_says_so_of_every_other_picture(reel: Reel, tmp_path: Path) -> None:
+    info, shots, _ = reel
+    pictures, _ = find_references(str(pick(reel[2], tmp_path / "refs", "s0002_f000013", "one", "stripes")), shots, "reel")
+    assignments, warnings = assign(info, shots, pictures, NEAREST, method=Trail())
+    assert names(assignments) == [[], ["reel_s0002_f000013"], []]
+    assert [a.guessed for a in assignments] == [True, False, True]
+    unused = "not used: trail takes painted frames of the shot only; --method exemplar takes colours from other pictures"
+    assert [line.rpartition("/")[2] for line in warnings[:2]] == [f"{name}.png: {unused}" for name in ("one", "stripes")]
+    assert warnings[2:] == [f"{info.url}, shot {number}: no painted still, colours guessed by trail" for number in (1, 3)]
+    for missing in Missing:
+        assert assign(info, shots, pictures, missing, method=Trail()) == (assignments, warnings), "nothing is ever missing"
+
+
+def test_without_any_picture_an_automatic_method_guesses_all(reel: Reel) -> None:
+    info, shots, _ = reel
+    assignments, warnings = assign(info, shots, [], NEAREST, method=Trail())
+    assert assignments == [Assignment(number, (), guessed=True) for number in (1, 2, 3)]
+    assert warnings == [f"{info.url}: no painted stills, colours of all 3 shots guessed by trail"]
+
+
+def test_what_no_picture_serves_is_left_to_be_guessed(reel: Reel, tmp_path: Path) -> None:
+    where = pick(reel[2], tmp_path / "refs", "s0002_f000013", "one")
+    assignments, warnings = decide(reel, where, Missing.AUTO)
+    assert names(assignments) == [["one"], ["reel_s0002_f000013"], []]
+    assert len(warnings) == 1 and "shot 1: no painted still, borrows" in warnings[0]
+    info, shots, _ = reel
+    assert assign(info, shots, [], Missing.AUTO, method=create("copy")) == ([Assignment(number, ()) for number in (1, 2, 3)], [])
