@@ -13,6 +13,7 @@ from rich.console import Console
 from dvcp import __version__
 from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError, VerifyError
+from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.source import stem
 from dvcp.media.writer import Profile
@@ -216,12 +217,15 @@ def verify(
 @app.command()
 @guarded
 def evaluate(
-    clips: Annotated[str, typer.Option(help="Folder of colour clips, one shot each; the first frame is the reference unless --pairs.")],
+    clips: Annotated[str, typer.Option(help="Folder of colour clips, one shot each.")],
     out: Annotated[str, typer.Option(help="Folder for tables, curves and contact sheets.")],
     methods: Annotated[
-        str | None, typer.Option(help=f"Names, comma separated: {', '.join(NAMES)}. Default: all that the weights serve.")
+        str | None, typer.Option(help=f"Names, comma separated: {', '.join(NAMES)}. Default: all that can, with these weights.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames after the reference; with --pairs, of the clip.")] = 50,
+    frames: Annotated[int, typer.Option(min=1, help="Frames to measure: those after the painted first one, else from the first on.")] = 50,
+    painted: Annotated[
+        Painted, typer.Option(help="Frames given in colour: the first; the first and the last; none, for automatic methods.")
+    ] = Painted.FIRST,
     pairs: Annotated[
         str | None, typer.Option(help="CSV with columns clip,reference,frame: colour each clip from a frame (0-based) of another.")
     ] = None,
@@ -233,14 +237,14 @@ def evaluate(
 
     Run again to go on.
     """
-    from dvcp.evaluation.batch import EvaluationSettings
+    from dvcp.evaluation.batch import EvaluationSettings, suited
     from dvcp.evaluation.pairs import evaluate_pairs
     from dvcp.evaluation.run import evaluate as measure
 
     if methods is None:
-        methods = ",".join(names_for(weights) if weights else SHIPPED)
+        methods = ",".join(suited(names_for(weights) if weights else SHIPPED, painted, borrowing=pairs is not None))
     names = tuple(m.strip() for m in methods.split(",") if m.strip())
-    asked = EvaluationSettings(clips, names, frames, out, _options(weights, settings=settings))
+    asked = EvaluationSettings(clips, names, frames, out, _options(weights, settings=settings), painted)
     summary = evaluate_pairs(asked, pairs, progress=not as_json) if pairs else measure(asked, progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dvcp.errors import ConfigError, DvcpError, MediaError
+from dvcp.evaluation.painted import Painted
 from dvcp.media.source import VIDEO_SUFFIXES
 from dvcp.methods import create
 from dvcp.methods.base import Method
@@ -31,10 +32,11 @@ class EvaluationSettings:
     Attributes:
         clips: folder (path or URL) of colour clips, one shot each.
         methods: names, as :func:`dvcp.methods.create` takes them.
-        frames: frames to measure, 1 or more: those after the painted one, or from the first on where the reference is from elsewhere;
-            a shorter clip gives what it has.
+        frames: frames to measure, 1 or more: those after the painted first one, or from the first on where none is painted; a shorter clip
+            gives what it has.
         out: folder (path or URL) for results. Items found in it are not measured again.
         options: of the methods made of networks, e.g. ``{"weights": "w.safetensors"}``.
+        painted: frames given in colour.
     """
 
     clips: str
@@ -42,6 +44,7 @@ class EvaluationSettings:
     frames: int = 50
     out: str = "evaluation"
     options: Mapping[str, Any] = field(default_factory=dict)
+    painted: Painted = Painted.FIRST
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -50,12 +53,22 @@ class EvaluationSettings:
             raise ConfigError(f"cannot measure the methods {list(self.methods)}", hint="name one or more, each once")
 
     def load(self) -> dict[str, Method]:
-        """The methods by name, weights loaded. Raises ConfigError (unknown method) and WeightsError."""
+        """The methods by name, weights loaded. Raises ConfigError (unknown method, one that needs a painted frame where there is none) and
+        WeightsError."""
         methods = {name: create(name, **self.options) for name in self.methods}
+        if self.painted is Painted.NONE and (needy := [name for name, method in methods.items() if not method.automatic]):
+            message = f"cannot measure {', '.join(needy)} with no frame painted: not automatic"
+            raise ConfigError(message, hint="--painted first or ends, or name other --methods")
         for method in methods.values():
             if isinstance(method, Networks):
                 method.load()
         return methods
+
+
+def suited(names: Sequence[str], painted: Painted, *, borrowing: bool) -> list[str]:
+    """Of ``names``, the methods that can be measured: with pictures of other clips (``borrowing``), or with these frames painted."""
+    made = {name: create(name) for name in names}
+    return [name for name, m in made.items() if (m.borrows if borrowing else m.automatic or painted is not Painted.NONE)]
 
 
 def find_clips(folder: str) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self, TypeVar
 
+from dvcp.evaluation.painted import Painted
 from dvcp.store import files
 
 #: raised whenever a metric or the way results are read changes, so that older items are measured again
@@ -47,15 +48,16 @@ class Item:
         clip_digest: sha256 (hex) of the file.
         method: name it was asked for by.
         method_digest: of method, configuration and weights.
-        frames: frames after the reference that were asked for; a short clip has fewer.
+        frames: frames to measure that were asked for; a short clip has fewer.
         width, height: of the picture.
-        per_frame: a list for each name in PER_FRAME, element 0 for the first frame after the reference.
+        per_frame: a list for each name in PER_FRAME, element 0 for the first frame measured.
         cdc, cdc_truth: colour distribution consistency of the result and of the true film; None for a single frame.
         warp_error, warp_error_soft: over visible pixels and softly masked, with the true film's own; None for a single frame.
         flicker: change of a*b* along the motion, with the true film's own; None for a single frame.
         ssim: structural similarity, mean over the first and every tenth frame; None where scikit-image is not installed.
         seconds: wall time of the colouring.
         weights: sha256 (hex) of the method's weights file; None for one without networks.
+        painted: frames that were given in colour.
     """
 
     clip: str
@@ -77,6 +79,7 @@ class Item:
     ssim: float | None
     seconds: float
     weights: str | None = None
+    painted: Painted = Painted.FIRST
 
     def __len__(self) -> int:
         """Frames measured."""
@@ -89,7 +92,7 @@ class Item:
 
     @property
     def drift(self) -> float | None:
-        """Slope of PSNR-Lab over distance from the reference, dB per 100 frames (least squares); None for fewer than DRIFT_FRAMES."""
+        """Slope of PSNR-Lab over the frames, dB per 100 (least squares); None for fewer than DRIFT_FRAMES."""
         values = self.per_frame["psnr_lab"]
         if len(values) < DRIFT_FRAMES:
             return None
@@ -100,7 +103,7 @@ class Item:
     @property
     def key(self) -> str:
         """sha256 (hex) of everything that decides the scores."""
-        return item_key(self.clip_digest, self.method_digest, self.frames)
+        return clip_key(self.clip_digest, self.method_digest, self.frames, self.painted)
 
     @property
     def stem(self) -> str:
@@ -118,8 +121,8 @@ class Item:
         try:
             if fields is None or not all(fields["per_frame"][name] for name in PER_FRAME):
                 return None
-            return cls(**fields)
-        except (KeyError, TypeError):
+            return cls(**fields | {"painted": Painted(fields.get("painted", Painted.FIRST))})
+        except (KeyError, TypeError, ValueError):
             return None
 
 
@@ -161,6 +164,12 @@ def _item_url(out: str, stem: str) -> str:
 def item_key(*parts: str | int | None) -> str:
     """sha256 (hex) of everything that decides the scores besides the protocol: of clips, method, settings."""
     return hashlib.sha256(json.dumps([PROTOCOL, *parts]).encode()).hexdigest()
+
+
+def clip_key(clip: str, method: str, frames: int, painted: Painted) -> str:
+    """:func:`item_key` of an :class:`Item`: digests of clip and method, frames asked for, frames painted."""
+    # A painted first frame is the rule and goes without saying, so that measurements made before there were others stay good.
+    return item_key(clip, method, frames, *(() if painted is Painted.FIRST else (painted,)))
 
 
 def item_name(clip: str, method: str, key: str) -> str:

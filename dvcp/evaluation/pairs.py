@@ -19,6 +19,7 @@ from dvcp.errors import ConfigError, MediaError, ShotListError
 from dvcp.evaluation import metrics
 from dvcp.evaluation.batch import EvaluationSettings, find_clips, measure_all, put_tables
 from dvcp.evaluation.item import kept_item, put_item, strip_url
+from dvcp.evaluation.painted import Painted
 from dvcp.evaluation.pairtables import Pair, PairItem, PairSummary, pair_key, pair_name, pair_tables
 from dvcp.evaluation.plots import plot_pairs, put_strip, strip_frames
 from dvcp.evaluation.source import Picture, Source
@@ -59,14 +60,19 @@ def evaluate_pairs(settings: EvaluationSettings, pairs: str, *, progress: bool) 
         progress: show a bar and a line for each result on standard error; without it the lines go to the log.
 
     Raises:
-        ConfigError: no clips, a row that makes no sense, or an unknown method.
+        ConfigError: no clips, a row that makes no sense, an unknown method, one that does not borrow, or frames to be painted.
         WeightsError: a method whose weights cannot be loaded.
         StoreError: results cannot be written.
     """
-    found = read_pairs(pairs, settings.clips)
+    if settings.painted is not Painted.FIRST:
+        raise ConfigError(f"--painted {settings.painted} says nothing of --pairs", hint="give one of them: no clip of a pair is painted")
+    found, methods = read_pairs(pairs, settings.clips), settings.load()
+    if needy := [name for name, method in methods.items() if not method.borrows]:
+        message = f"cannot measure {', '.join(needy)} on pairs: painted frames of the shot only"
+        raise ConfigError(message, hint="name --methods that take colours from other pictures, such as exemplar")
     items, failed = measure_all(
         {str(pair): partial(Scene, found, at, settings) for at, pair in enumerate(found)},
-        settings.load(),
+        methods,
         lambda scene, name, method: kept_or_measured(scene, name, method, settings),
         _line,
         progress=progress,

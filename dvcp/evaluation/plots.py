@@ -28,7 +28,7 @@ _GAP = 4
 
 
 def strip_frames(count: int) -> list[int]:
-    """Distances from the reference that a strip shows, of ``count`` frames: 1, 10, 30 and 50, as far as there are, or the last."""
+    """Which measured frames a strip shows, of ``count``, the first being 1: 1, 10, 30 and 50, as far as there are, or the last."""
     return sorted({min(k, count) for k in (1, 10, 30, 50)})
 
 
@@ -76,8 +76,8 @@ def plot(summary: Summary, out: str) -> None:
         means = np.cumsum(values) / np.arange(1, len(values) + 1)
         for axes, line in ((over, means), (at, values)):
             axes.plot(range(1, len(values) + 1), line, label=method, marker="o" if len(values) == 1 else None)
-    over.set(xlabel="N", ylabel="PSNR-Lab [dB], mean over clips", title="over the first N frames after the reference")
-    at.set(xlabel="k", title="at frame k after the reference")
+    over.set(xlabel="N", ylabel="PSNR-Lab [dB], mean over clips", title="over the first N frames measured")
+    at.set(xlabel="k", title="at the k-th frame measured")
     for axes in (over, at):
         axes.grid(alpha=0.3)
     over.legend()
@@ -86,7 +86,7 @@ def plot(summary: Summary, out: str) -> None:
         _save(_sheet(method, items, out, Figure(layout="constrained")), files.join(out, f"sheet_{method}.png"))
     for clip in summary.clips:
         of_clip = [item for item in summary.items if item.clip == clip]
-        shown = ", ".join(map(str, strip_frames(len(of_clip[0]))))
+        shown = ", ".join(map(str, _numbers(of_clip[0])))
         title = f"{clip}, frames {shown}: gray | {' | '.join(item.method for item in of_clip)} | truth"
         strips = [read_still(strip_url(out, item.stem)).rgb for item in of_clip]
         _save(_comparison(strips, 1, title, Figure(layout="constrained")), files.join(out, f"compare_{clip}.png"))
@@ -122,6 +122,11 @@ def _figure() -> type[Figure] | None:
     return Figure
 
 
+def _numbers(item: Item) -> list[int]:
+    """Numbers in the film of the frames in an item's strip."""
+    return [n - 1 + item.painted.lead for n in strip_frames(len(item))]
+
+
 def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
     ranked = sorted(items, key=lambda item: item.mean("psnr_lab"))
     places: dict[int, list[str]] = {}
@@ -134,7 +139,7 @@ def _sheet(method: str, items: list[Item], out: str, figure: Figure) -> Figure:
     for axes, picture, (rank, item) in zip(grid[:, 0], pictures, chosen.items(), strict=True):
         axes.imshow(picture)
         axes.set_axis_off()
-        shown = ", ".join(map(str, strip_frames(len(item))))
+        shown = ", ".join(map(str, _numbers(item)))
         axes.set_title(f"{rank}: {item.clip}, {item.mean('psnr_lab'):.2f} dB; gray | {method} | truth, frames {shown}", fontsize=9)
     return figure
 

@@ -1,4 +1,5 @@
-"""Measure methods on clips of true colour: the first frame is the painted one, the rest is coloured from luma alone and compared."""
+"""Measure methods on clips of true colour: the first frame is the painted one, or both ends are, or none; the rest is coloured from luma
+alone and compared."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from dvcp.colour import chroma_to_unit
 from dvcp.evaluation import metrics
 from dvcp.evaluation.batch import EvaluationSettings, find_clips, measure_all, put_tables
-from dvcp.evaluation.item import PER_FRAME, Item, item_key, item_name, kept_item, put_item, strip_url
+from dvcp.evaluation.item import PER_FRAME, Item, clip_key, item_name, kept_item, put_item, strip_url
 from dvcp.evaluation.plots import plot, put_strip, strip_frames
 from dvcp.evaluation.source import Source
 from dvcp.evaluation.tables import CEILING, Summary, tables
@@ -37,20 +38,21 @@ def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
         progress: show a bar and a line for each result on standard error; without it the lines go to the log.
 
     Raises:
-        ConfigError: no clips, or an unknown method.
+        ConfigError: no clips, an unknown method, or one that needs a painted frame where there is none.
         WeightsError: a method whose weights cannot be loaded.
         StoreError: results cannot be written.
     """
     urls = find_clips(settings.clips)
     methods = settings.load()
+    lead, tail = settings.painted.lead, settings.painted.tail
     items, failed = measure_all(
-        {url: partial(Source, url, settings.frames + 1, 1) for url in urls},
+        {url: partial(Source, url, lead + settings.frames + tail, lead, tail) for url in urls},
         methods,
         lambda source, name, method: kept_or_measured(source, name, method, settings),
         lambda item: f"{item.clip} {item.method}: PSNR-Lab {item.mean('psnr_lab'):.2f} dB over {len(item)} frames",
         progress=progress,
     )
-    summary = Summary(settings.frames, tuple(items), failed)
+    summary = Summary(settings.frames, tuple(items), failed, settings.painted)
     put_tables(tables(summary), settings.out)
     plot(summary, settings.out)
     return summary
@@ -58,7 +60,7 @@ def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
 
 def kept_or_measured(source: Source, name: str, method: Method, settings: EvaluationSettings) -> Item:
     """The item of one clip and method: read back if an earlier evaluation left it in ``settings.out``, else measured and kept there."""
-    key = item_key(source.digest, method.digest(), settings.frames)
+    key = clip_key(source.digest, method.digest(), settings.frames, settings.painted)
     item = kept_item(Item, settings.out, item_name(source.name, name, key), key)
     if item is None or (item.ssim is None and find_spec("skimage")):
         item = measure(source, name, method, settings)
@@ -67,12 +69,14 @@ def kept_or_measured(source: Source, name: str, method: Method, settings: Evalua
 
 
 def measure(source: Source, name: str, method: Method, settings: EvaluationSettings) -> Item:
-    """Colour one clip from its first frame and compare the frames after it; the strip for the contact sheet is stored on the way."""
+    """Colour one clip from its given frames and compare the others; the strip for the contact sheet is stored on the way."""
     film = source.film
     colour = film.colour
-    reference = Reference(film.luma[0], chroma_to_unit(film.chroma[0], colour), in_shot=True, digest=source.digest)
+    references = {
+        k: Reference(film.luma[k], chroma_to_unit(film.chroma[k], colour), in_shot=True, digest=source.digest) for k in source.given
+    }
     started = time.perf_counter()
-    planes = colorize_frames(method, film.luma, {0: reference}, colour).planes
+    planes = colorize_frames(method, film.luma, references, colour).planes
     seconds = time.perf_counter() - started
 
     count = len(source.measured)
@@ -110,11 +114,13 @@ def measure(source: Source, name: str, method: Method, settings: EvaluationSetti
         warp_error_soft_truth=steady_truth.warp_error_soft if steady_truth else None,
         flicker=steady.flicker if steady else None,
         flicker_truth=steady_truth.flicker if steady_truth else None,
-        ssim=_ssim([pictures(k) for k in sorted({1, *range(10, count + 1, 10)})]),
+        ssim=_ssim([pictures(source.measured[n - 1]) for n in sorted({1, *range(10, count + 1, 10)})]),
         seconds=seconds,
         weights=method.weights_digest if isinstance(method, Networks) else None,
+        painted=settings.painted,
     )
-    put_strip([[film.gray(k), *pictures(k)] for k in strip_frames(count)], strip_url(settings.out, item.stem))
+    shown = [source.measured[n - 1] for n in strip_frames(count)]
+    put_strip([[film.gray(k), *pictures(k)] for k in shown], strip_url(settings.out, item.stem))
     return item
 
 

@@ -52,11 +52,11 @@ class Source:
     Args:
         url: of the clip.
         frames: how many of its first frames to take; a shorter clip gives what it has.
-        given: how many of these are given to a method in colour and so are not measured: 1 with a painted first frame, else 0.
+        lead, tail: how many of these, at the start and at the end, are given to a method in colour and so are not measured.
     """
 
-    def __init__(self, url: str, frames: int, given: int) -> None:
-        self.url, self.name, self.given, self._frames = url, files.split(url)[1], given, frames
+    def __init__(self, url: str, frames: int, lead: int, tail: int = 0) -> None:
+        self.url, self.name, self._frames, self._lead, self._tail = url, files.split(url)[1], frames, lead, tail
 
     @cached_property
     def digest(self) -> str:
@@ -67,8 +67,9 @@ class Source:
     def info(self) -> VideoInfo:
         """Probed at the first use. Raises MediaError, also for a clip that has no colour or nothing but what is given."""
         info = probe_colour(self.url, "to compare with")
-        if len(info.frames) <= self.given:
-            raise MediaError("has a single frame: nothing follows the reference", file=self.url, hint="evaluate on longer clips")
+        if len(info.frames) <= self._lead + self._tail:
+            few = "a single frame" if len(info.frames) == 1 else f"only {len(info.frames)} frames"
+            raise MediaError(f"has {few}: nothing is left to colour beside what is given", file=self.url, hint="evaluate on longer clips")
         return info
 
     @cached_property
@@ -80,12 +81,17 @@ class Source:
     @property
     def measured(self) -> range:
         """Numbers of the measured frames."""
-        return range(self.given, len(self.film.luma))
+        return range(self._lead, len(self.film.luma) - self._tail)
+
+    @property
+    def given(self) -> list[int]:
+        """Numbers of the frames given in colour."""
+        return [k for k in range(len(self.film.luma)) if k not in self.measured]
 
     @cached_property
     def motion(self) -> list[Motion]:
         """Of every measured frame into the next, found in the film's luma once for all methods."""
-        luma = luma_to_unit(self.film.luma[self.given :], self.film.colour)
+        luma = luma_to_unit(self.film.luma[self.measured.start : self.measured.stop], self.film.colour)
         return motions((luma * 255).round().clip(0, 255).astype(np.uint8))
 
     def steadiness(self, planes: NDArray[np.float32]) -> Steadiness | None:

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dvcp.evaluation.item import PER_FRAME, PROTOCOL, Item
+from dvcp.evaluation.painted import Painted
 from dvcp.evaluation.text import complete, csv_text, footer, known, mean_known, row
 
 #: the distances of the published table (Deep Video Color Propagation, figure 8)
 HORIZONS = (10, 20, 30, 40, 50)
-REFERENCE_POLICY = "true first frame"
 #: dB given to a frame equal to the truth, whose PSNR is infinite and would make every mean infinite
 CEILING = 100.0
 
@@ -23,7 +23,7 @@ class Scores:
     """Means of one method, over one clip or over several.
 
     Attributes:
-        psnr_lab: dB over the first N frames after the reference, by N.
+        psnr_lab: dB over the first N frames measured, by N.
         psnr_rgb: dB.
         delta_e2000: CIEDE2000.
         l2_ab: distance in the a*b* plane.
@@ -56,14 +56,16 @@ class Summary:
     """One evaluation.
 
     Attributes:
-        frames: frames after the reference that were asked for.
+        frames: frames to measure that were asked for.
         items: every measurement, clip by clip.
         failed: one line for each clip, or clip and method, that could not be measured.
+        painted: frames that were given in colour.
     """
 
     frames: int
     items: tuple[Item, ...]
     failed: list[str]
+    painted: Painted = Painted.FIRST
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -103,9 +105,11 @@ class Summary:
 
     def notes(self) -> list[str]:
         """How the numbers came about, one line each."""
+        after = " after the reference" if self.painted.lead else ""
+        counted = "a reference frame itself is never counted; its luma and that of every frame is the film's own"
         lines = [
-            "PSNR-Lab@N: mean over the first N frames after the reference, then over clips; peak 255, L* x 255/100, a* b* as they are",
-            "the reference frame itself is never counted; its luma and that of every frame is the film's own",
+            f"PSNR-Lab@N: mean over the first N frames{after}, then over clips; peak 255, L* x 255/100, a* b* as they are",
+            counted,
             f"a frame equal to the truth counts as {CEILING:g} dB",
         ]
         lengths = {item.clip: len(item) for item in self.items if item.clip in set(self.clips)}
@@ -143,7 +147,7 @@ class Summary:
             rows.append(["*truth*", *["-"] * (len(head) - 1 - len(own)), *own])
         lines = [row(head), row(["---", *["---:"] * (len(head) - 1)]), *map(row, rows), ""]
         sizes = sorted({f"{item.width}x{item.height}" for item in self.items})
-        lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {REFERENCE_POLICY}, dataset {self.dataset[:16]}"]
+        lines += [f"- clips: {len(self.clips)} ({', '.join(sizes)}), reference: {self.painted.policy}, dataset {self.dataset[:16]}"]
         lines += footer(self.methods, self.weights, self.notes(), self.failed)
         return "\n".join(lines) + "\n"
 
@@ -152,7 +156,7 @@ class Summary:
         return {
             "protocol": PROTOCOL,
             "dataset": self.dataset,
-            "reference": REFERENCE_POLICY,
+            "reference": self.painted.policy,
             "frames": self.frames,
             "methods": self.methods,
             "weights": self.weights,
@@ -203,7 +207,7 @@ def pooled(items: Sequence[Item], horizons: Iterable[int]) -> dict[int, float]:
 
 
 def curve(items: Sequence[Item], name: str = "psnr_lab") -> list[float]:
-    """A per-frame score by distance from the reference: mean over the clips that have that frame."""
+    """A per-frame score by number of the frame measured: mean over the clips that have that frame."""
     longest = max((len(item) for item in items), default=0)
     at = [[item.per_frame[name][k] for item in items if k < len(item)] for k in range(longest)]
     return [sum(values) / len(values) for values in at]
@@ -222,7 +226,7 @@ def table_csv(summary: Summary) -> str:
 
 
 def per_frame_csv(summary: Summary) -> str:
-    """A line for each frame of each clip and method; ``k`` counts from the reference, which is 0 and has no line."""
+    """A line for each frame of each clip and method; ``k`` counts the frames measured from 1: the distance from a painted first frame."""
     rows = [
         [i.method, i.clip, k, *values]
         for i in summary.items

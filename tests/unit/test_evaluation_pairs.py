@@ -16,6 +16,7 @@ from dvcp.cli import app
 from dvcp.errors import ConfigError
 from dvcp.evaluation.batch import EvaluationSettings
 from dvcp.evaluation.metrics import colourfulness
+from dvcp.evaluation.painted import Painted
 from dvcp.evaluation.pairs import evaluate_pairs, other_pair, read_pairs
 from dvcp.evaluation.pairtables import GOALS, NUMBERS, Pair, PairItem, PairSummary, pair_tables
 from dvcp.evaluation.plots import STRIP_WIDTH
@@ -26,6 +27,7 @@ from dvcp.methods.base import Chroma, Evidence, Window
 from dvcp.methods.baselines import Copy, State
 from dvcp.timing import Span
 from tests.films import colour_film, small_weights
+from tests.trail import Trail
 from tests.unit.media_clips import make_film, ramp
 
 PAIRS = "clip,reference,frame,kind\na,b,3,alike\nb.mkv,c,0,bad\nc,c,4,alike\n"
@@ -319,3 +321,12 @@ def test_the_command_writes_tables_and_fails_with_what_failed(clips: Path, tmp_p
     assert done.exit_code == 1 and "broken.mkv" in json.loads(done.stdout)["failed"][0]
     done = CliRunner().invoke(app, [*run, table(tmp_path, "clip,reference,frame\na,b,400\n")])
     assert done.exit_code == 2 and done.stderr.count("\n") == 1 and "line 2: b.mkv has no frame 400" in done.stderr
+
+
+def test_pairs_are_for_methods_that_borrow_and_have_no_painted_frame(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dvcp.evaluation.batch.create", lambda name: Trail())
+    with pytest.raises(ConfigError, match="cannot measure trail on pairs: painted frames of the shot only"):
+        evaluate_pairs(settings(clips, tmp_path / "out", ("trail",)), table(tmp_path), progress=False)
+    with pytest.raises(ConfigError, match="--painted ends says nothing of --pairs"):
+        asked = replace(settings(clips, tmp_path / "out"), painted=Painted.ENDS)
+        evaluate_pairs(asked, table(tmp_path), progress=False)

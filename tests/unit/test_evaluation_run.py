@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -10,18 +11,21 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from dvcp.colour import ColourSpec
+from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
 from dvcp.errors import ConfigError, StoreError
-from dvcp.evaluation.batch import EvaluationSettings, find_clips
+from dvcp.evaluation.batch import EvaluationSettings, find_clips, suited
 from dvcp.evaluation.metrics import cdc, colourfulness
+from dvcp.evaluation.painted import Painted
 from dvcp.evaluation.run import evaluate, frame_scores
+from dvcp.loop import colorize_frames
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import frame_to_rgb
-from dvcp.methods.base import Chroma, Evidence, Window
+from dvcp.methods.base import Chroma, Evidence, Reference, Window
 from dvcp.methods.baselines import Copy, State
 from dvcp.timing import Span
 from tests.films import small_weights
+from tests.trail import Trail
 from tests.unit.media_clips import make_film, ramp
 
 
@@ -126,6 +130,41 @@ def test_a_clip_that_fails_is_listed_and_the_rest_goes_on(clips: Path, tmp_path:
     assert all("\n" not in line for line in summary.failed)
     assert summary.clips == ["a.mkv", "b.mkv"]
     assert summary.failed == json.loads((tmp_path / "out" / "table.json").read_text())["failed"]
+
+
+def test_both_ends_painted_leave_the_frames_between_them(clips: Path, tmp_path: Path) -> None:
+    wanted = replace(settings(clips, tmp_path, frames=4, methods=("copy",)), painted=Painted.ENDS)
+    summary = evaluate(wanted, progress=False)
+    assert [len(i) for i in summary.items] == [3, 4], "a.mkv has five frames, and two of them are painted"
+    info = probe(str(clips / "b.mkv"))
+    with FrameReader(info) as reader:
+        luma, chroma = reader.planes(Span(0, 6))
+    ends = {k: Reference(luma[k], chroma_to_unit(chroma[k], info.colour), True, "") for k in (0, 5)}
+    made = unit_to_chroma(colorize_frames(Copy(), luma, ends, info.colour).planes, info.colour)
+    scores = [frame_scores(*(frame_to_rgb(luma[k], c[k], info.colour) for c in (made, chroma))) for k in range(1, 5)]
+    assert summary.items[1].per_frame["psnr_lab"] == pytest.approx([s["psnr_lab"] for s in scores])
+    assert "reference: true first and last frame" in summary.markdown
+    again = evaluate(wanted, progress=False)
+    assert [i.seconds for i in again.items] == [i.seconds for i in summary.items] and again.items[0].painted is Painted.ENDS
+    first = evaluate(replace(wanted, painted=Painted.FIRST), progress=False)
+    assert {i.key for i in first.items}.isdisjoint(i.key for i in summary.items)
+    make_film(clips / "two.mkv", ramp(2, 24, 32))
+    assert "has only 2 frames: nothing is left to colour" in evaluate(wanted, progress=False).failed[0]
+
+
+def test_without_a_painted_frame_every_frame_of_an_automatic_method_is_measured(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dvcp.evaluation.batch.create", lambda name: Trail() if name == "trail" else Copy())
+    wanted = replace(settings(clips, tmp_path, methods=("trail",)), painted=Painted.NONE)
+    summary = evaluate(wanted, progress=False)
+    assert [len(i) for i in summary.items] == [5, 6]
+    assert "reference: none, colours are guessed" in summary.markdown and "after the reference" not in summary.markdown
+    with pytest.raises(ConfigError, match="cannot measure copy with no frame painted"):
+        evaluate(replace(wanted, methods=("trail", "copy")), progress=False)
+    assert suited(("trail", "copy"), Painted.NONE, borrowing=False) == ["trail"]
+    assert suited(("trail", "copy"), Painted.ENDS, borrowing=False) == ["trail", "copy"]
+    assert suited(("trail", "copy"), Painted.FIRST, borrowing=True) == ["copy"]
 
 
 class ShortOfMemory(Copy):
