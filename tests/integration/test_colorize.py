@@ -22,12 +22,15 @@ from dvcp.media.stills import read_still, reference_from_still, write_still
 from dvcp.media.writer import Profile
 from dvcp.methods import create
 from dvcp.methods.base import Reference
+from dvcp.runtime import guess
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.references import Missing
 from dvcp.shots.timeline import read_shots
+from dvcp.store import files
 from dvcp.timing import Span
 from tests.films import Film, framemd5, make_film, small_weights, texture
 from tests.s3_server import S3Server
+from tests.trail import Trail
 
 pytestmark = pytest.mark.slow
 
@@ -171,6 +174,28 @@ def test_a_shot_without_a_still(tmp_path: Path) -> None:
     assert (chroma == 128).all()
     with pytest.raises(ReferenceError, match="shot 2"):
         prepare(settings(film, tmp_path / "no.mkv", missing=Missing.ERROR))
+
+
+def test_colours_nobody_chose_are_guessed_once_and_told(tmp_path: Path, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key frames coloured at plan time, kept in the object store beside the output, and propagated from there."""
+    monkeypatch.setattr(guess, "create", lambda name: Trail())
+    film = make_film(tmp_path, lengths=(10, 9), painted=((8,), ()))
+    asked = settings(film, f"{s3_url}/out.mkv", missing=Missing.AUTO)
+    job, computed = run(asked)
+    assert computed == len(job.segments) and verify_output(job.output.file_url, str(film.gray))[1] == []
+    (source,) = job.assignments[1].sources
+    with FrameReader(probe(job.output.file_url)) as reader:
+        _, chroma = reader.planes(Span(0, film.frames))
+    assert np.array_equal(chroma, np.concatenate(plain_loop(job)))
+    told = json.loads(files.get_bytes(job.output.report_url("provenance.json")) or b"")
+    assert [(r["shot"], r["frame"], r["guessed"]) for r in told["references"]] == [(1, 8, False), (2, source.frame, True)]
+    assert [shot["guessed"] for shot in told["shots"]] == [False, True] and told["references"][1]["sha256"] == source.digest
+    assert source.url.startswith(f"{s3_url}/out.dvcp/guessed/") and any(source.url in line for line in told["warnings"])
+    assert prepare(asked).todo() == []
+    painted = film.stills / source.url.rpartition("/")[2]
+    write_still(str(painted), np.full((96, 128, 3), (200, 40, 40), np.uint8))
+    again = prepare(asked)
+    assert {s.shot for s in again.todo()} == {2} and not again.assignments[1].guessed
 
 
 @pytest.mark.parametrize("method", ["dvcp", "exemplar"])
