@@ -198,9 +198,9 @@ class Propagator(_Networks):
         """Chroma of each window between two painted frames, in film order, by a method that colours them from both sides at once."""
         back = legs[False]
         entered = [self._begin(work, back)]
-        # The last window's own state is the plan's business: where anything stands before it, a scout has stored it.
+        # The state that the last window leaves is wanted by earlier segments alone, and a scout has stored it for them.
         if len(back.windows) > 1:
-            ahead = replace(back, windows=back.windows[:-1], leaves=None)
+            ahead = replace(back, windows=back.windows[:-1])
             entered += [state for _, state in self._leg(work, lane, ahead, _crossing(method))]
 
         def step(state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
