@@ -1,8 +1,8 @@
 """Does colour stay on what moves? Warp error (Lai et al. 2018) and flicker (Zhang et al. 2019), along the optical flow of the film's luma.
 
 Warp error of a pair of frames: mean over visible pixels and channels of (O_t - O_{t+1} brought back along the flow)^2, R'G'B' in 0..1.
-Visible is judged in two ways: by flow and counter-flow agreeing (Ruder et al. 2016, the constants of Lai's code), and softly, by how well
-luma is explained (TCVC).
+Visible is judged in two ways: by flow and counter-flow agreeing (:func:`dvcp.ops.flow.visible`), and softly, by how well luma is explained
+(TCVC).
 
 Flicker of a pair: equation 13 of Deep Exemplar-based Video Colorization, ||m * W(x_t^ab) - m * x_{t+1}^ab||, m the mask without occlusion.
 The paper names no norm and no scale; here it is the mean over visible pixels (the first of the two masks) of the Euclidean distance in the
@@ -19,10 +19,12 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dvcp.evaluation.metrics import rgb_to_lab
-from dvcp.ops.flow import dense_flow
+from dvcp.ops.flow import dense_flow, inside, visible
 
 Flow = NDArray[np.float32]
 #: sharpness of the soft mask (TCVC's alpha)
@@ -66,14 +68,14 @@ def motions(gray: NDArray[np.uint8]) -> list[Motion]:
 
 def _motion(here: NDArray[np.uint8], then: NDArray[np.uint8]) -> Motion:
     forth, back = dense_flow(here, then), dense_flow(then, here)
-    returned = warp(back, forth)
-    lengths = (forth**2).sum(-1) + (returned**2).sum(-1)
-    occluded = ((forth + returned) ** 2).sum(-1) > 0.01 * lengths + 0.5
-    edges = sum((np.gradient(forth[..., c], axis=a) ** 2 for c in (0, 1) for a in (0, 1)), np.zeros(here.shape))
-    occluded |= edges > 0.01 * (forth**2).sum(-1) + 0.002
-    inside = _inside(forth)
+    planes = _planes(forth)
+    seen, within = (mask[0, 0].numpy() for mask in (visible(planes, _planes(back)), inside(planes)))
     difference = _unit(here) - warp(_unit(then), forth)
-    return Motion(forth, inside & ~occluded, (inside * np.exp(-ALPHA * difference**2)).astype(np.float32))
+    return Motion(forth, seen, (within * np.exp(-ALPHA * difference**2)).astype(np.float32))
+
+
+def _planes(flow: Flow) -> Tensor:
+    return torch.from_numpy(flow).permute(2, 0, 1)[None]
 
 
 def warp(picture: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
@@ -86,13 +88,6 @@ def warp(picture: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
 
 def _unit(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(codes, np.float32) / np.float32(255)
-
-
-def _inside(flow: Flow) -> NDArray[np.bool_]:
-    height, width = flow.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    x, y = x + flow[..., 0], y + flow[..., 1]
-    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
 
 def steadiness(frames: Iterable[NDArray[np.uint8]], motion: Sequence[Motion]) -> Steadiness:

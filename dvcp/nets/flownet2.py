@@ -1,8 +1,8 @@
 """FlowNet 2.0 (Ilg et al. 2017), 162.52 M parameters.
 
 FlowNetC, then twice FlowNetS on what the flow so far leaves unexplained; FlowNetSD for small displacements beside them; a fusion of both.
-Names of the attributes are the keys of the public ``FlowNet2_checkpoint.pth.tar``. Its weights expect flow to grow by bilinear interpolation
-between the networks and by repetition before the fusion, and SD's to be divided where that of the others is multiplied.
+Names of the attributes are the keys of the public ``FlowNet2_checkpoint.pth.tar``. Its weights expect flow to grow by bilinear
+interpolation between the networks and by repetition before the fusion, and SD's to be divided where that of the others is multiplied.
 """
 
 from __future__ import annotations

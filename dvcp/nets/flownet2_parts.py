@@ -1,7 +1,7 @@
 """The four kinds of network FlowNet 2.0 (Ilg et al. 2017) is stacked of: FlowNetC, FlowNetS, FlowNetSD and the fusion network.
 
-Names of the attributes are the keys of the public PyTorch checkpoint. All narrow the picture, then predict flow from coarse to fine. A leaky
-ReLU of slope 0.1 follows every convolution but those that predict flow, bring it up, or smooth what it is predicted from.
+Names of the attributes are the keys of the public PyTorch checkpoint. All narrow the picture, then predict flow from coarse to fine. A
+leaky ReLU of slope 0.1 follows every convolution but those that predict flow, bring it up, or smooth what it is predicted from.
 """
 
 from __future__ import annotations

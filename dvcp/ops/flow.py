@@ -104,7 +104,8 @@ def inside(flow: Tensor) -> Tensor:
     """Pixels that ``flow`` ``[T, 2, h, w]`` does not lead out of the picture: bool ``[T, 1, h, w]``."""
     height, width = flow.shape[-2:]
     x, y = _places(flow).split(1, 1)
-    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    found: Tensor = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return found
 
 
 def visible(forward: Tensor, backward: Tensor) -> Tensor:
