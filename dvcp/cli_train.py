@@ -150,6 +150,30 @@ def train_colorizer_command(
     _train("colorizer", devices, **options, max_height=height, schedule=schedule)
 
 
+@train_app.command("tcvc")
+@guarded
+def train_tcvc_command(
+    data: Clips,
+    out: Out,
+    base: Annotated[str, typer.Option(help="Weights of the generator, as dvcp train colorizer writes them; default: what ships.")] = "tcvc",
+    generator: Annotated[str, typer.Option(help="dvcp | siggraph17 | eccv16; the public ones with their checkpoint as --base.")] = "dvcp",
+    licence: Licence = [],  # noqa: B006 - Typer copies it
+    steps: Steps = 6000,
+    minutes: Minutes = 0,
+    batch: Annotated[int, typer.Option(help="Intervals a step.")] = 1,
+    frames: Annotated[int, typer.Option(min=1, help="Frames between two anchors, the paper's N.")] = 10,
+    height: Annotated[int, typer.Option(min=64, help="Most lines of luma; half of them are learned from.")] = 480,
+    rate: Annotated[float, typer.Option(help="Learning rate.")] = 3e-4,
+    every: Every = 250,
+    devices: Devices = 1,
+    loaders: Loaders = 0,
+) -> None:
+    """The fusion of TCVC, regularised by itself: gray films will do. Writes complete weights: the generator, and the fusion."""
+    schedule = (steps, minutes, batch, rate, 1, every, loaders)
+    options = {"data": data, "base": base, "generator": generator, "out": out, "licences": licence, "frames": frames}
+    _train("tcvc", devices, **options, max_height=height, schedule=schedule)
+
+
 def _train(stage: str, devices: int, **options: Any) -> None:
     from dvcp.training.spread import spread
 

@@ -42,9 +42,7 @@ class DvcpError(Exception):
         return _rebuild, (type(self), self.message, self.file, self.shot, self.frame, self.hint)
 
 
-def _rebuild(
-    kind: type[DvcpError], message: str, file: str | None, shot: int | None, frame: int | None, hint: str | None
-) -> DvcpError:
+def _rebuild(kind: type[DvcpError], message: str, file: str | None, shot: int | None, frame: int | None, hint: str | None) -> DvcpError:
     return kind(message, file=file, shot=shot, frame=frame, hint=hint)
 
 

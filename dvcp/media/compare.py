@@ -159,9 +159,7 @@ def _tracks(info: VideoInfo) -> list[_Track]:
             if packet.size:
                 digests[packet.stream_index].update(bytes(packet))
                 times[packet.stream_index].append(packet.pts if packet.pts is not None else packet.dts or 0)
-        return [
-            _Track(digests[s.index].hexdigest(), s.codec_context.name, s.time_base or Fraction(1), times[s.index]) for s in streams
-        ]
+        return [_Track(digests[s.index].hexdigest(), s.codec_context.name, s.time_base or Fraction(1), times[s.index]) for s in streams]
 
 
 def _audio_problems(out: VideoInfo, source: VideoInfo) -> list[str]:
@@ -181,4 +179,3 @@ def _audio_problems(out: VideoInfo, source: VideoInfo) -> list[str]:
         if late := sum(abs(x * a.timebase - y * b.timebase - shift) > slack for x, y in pairs):
             problems.append(f"{late} packets of audio track {number} ({b.codec}) are not at the source's time")
     return problems
-

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,18 +19,16 @@ from dvcp.methods.grid import WorkingGrid
 from dvcp.methods.networks import Networks
 from dvcp.nets import statefiles, tcvc_paper
 from dvcp.nets.colorizer import Colorizer
-from dvcp.nets.embedding import PictureEmbedder
 from dvcp.nets.flow import load_flow
 from dvcp.nets.generator import Generator, centred_lightness
+from dvcp.nets.generators import check_generator, generator_digest, load_generator
 from dvcp.nets.tcvc import FeatureFusion
-from dvcp.nets.weights import TCVC, load_fusion, load_part, weights_digest
+from dvcp.nets.weights import TCVC, load_fusion, weights_digest
 from dvcp.ops.flow import FlowSearch
 from dvcp.ops.guided import guided_upsample
 
 #: most frames of a window; intervals of several lengths must fit into it evenly
 _MOST = 72
-GENERATORS = ("dvcp", "siggraph17", "eccv16")
-_HINTS = {"siggraph17": tcvc_paper.SIGGRAPH17_HINT, "eccv16": tcvc_paper.ECCV16_HINT, "flownet2": tcvc_paper.FLOWNET2_HINT}
 
 
 @dataclass(frozen=True)
@@ -65,10 +61,7 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.generator not in GENERATORS:
-            raise ConfigError(f"generator {self.generator!r}", hint=", ".join(GENERATORS))
-        if self.generator == "dvcp" and self.generator_weights:
-            raise ConfigError("generator dvcp has its weights in --weights", hint="leave generator_weights out, or name siggraph17 or eccv16")
+        check_generator(self.generator, self.generator_weights)
         if self.name == "tcvc-paper" and (self.generator, self.flow) != ("dvcp", "dis"):
             raise ConfigError("tcvc-paper has generator and flow in its one file", hint="leave them out, or use tcvc")
         for height in (self.seen_height, self.working_height):
@@ -108,8 +101,6 @@ class Generating(Networks):
         self._seen_height = settings.seen_height or (288 if ours else 256)
         if self._paper and settings.weights == TCVC:
             raise ConfigError("tcvc-paper comes without weights", hint=f"--weights FILE: {tcvc_paper.TCVC_HINT}")
-        if not ours and not self._paper and not settings.generator_weights:
-            raise ConfigError(f"generator {settings.generator} comes without weights", hint=f"generator_weights: {_HINTS[settings.generator]}")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -122,13 +113,13 @@ class Generating(Networks):
         return weights_digest(self._settings.weights)
 
     def _weights(self) -> dict[str, str]:
-        named = {self._settings.generator: self._settings.generator_weights, self._settings.flow: self._settings.flow_weights}
-        others = [statefiles.digest(url, _HINTS.get(name, "")) for name, url in named.items() if url]
-        generator = self.generator
-        backbone = generator.backbone.trunk.weights_digest if isinstance(generator, Colorizer) else ""
-        told = json.dumps([*others, backbone])
+        settings, generator = self._settings, self.generator
+        told = [generator.backbone.trunk.weights_digest] if isinstance(generator, Colorizer) else []
+        if settings.generator_weights:
+            told.append(generator_digest(settings.generator, settings.generator_weights))
+        flow = statefiles.digest(settings.flow_weights, tcvc_paper.FLOWNET2_HINT) if settings.flow_weights else ""
         # What they are, never where they lie.
-        return super()._weights() | {"generator_weights": hashlib.sha256(told.encode()).hexdigest(), "flow_weights": ""}
+        return super()._weights() | {"generator_weights": " ".join(told), "flow_weights": flow}
 
     def _net(self, part: str) -> Any:
         if part not in self._loaded:
@@ -144,14 +135,11 @@ class Generating(Networks):
             self._loaded[part] = load_flow(settings.flow, settings.flow_weights, self.device)
         elif part == "tcvc":
             self._loaded[part] = load_fusion(settings.weights, self.generator.channels).to(self.device)
-        elif settings.generator == "dvcp":
-            net = load_part(settings.weights, "colorizer", Colorizer(PictureEmbedder())).to(self.device)
-            net.backbone.to(self.device)
-            self._loaded[part] = net.requires_grad_(False)
         else:
-            load = tcvc_paper.load_siggraph17 if settings.generator == "siggraph17" else tcvc_paper.load_eccv16
-            assert settings.generator_weights is not None
-            self._loaded[part] = load(settings.generator_weights).to(self.device)
+            net: Any = load_generator(settings.generator, settings.generator_weights or settings.weights)
+            if isinstance(net, Colorizer):
+                net.backbone.to(self.device)
+            self._loaded[part] = net.to(self.device)
 
     @property
     def generator(self) -> Generator:

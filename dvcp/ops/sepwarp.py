@@ -100,9 +100,7 @@ def _warp_rows(padded: Any, vertical: Any, horizontal: Any, out: Any, first: int
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _gradient_rows(
-    padded: Any, weights_v: Any, weights_h: Any, grad: Any, grad_v: Any, grad_h: Any, first: int, stop: int
-) -> None:
+def _gradient_rows(padded: Any, weights_v: Any, weights_h: Any, grad: Any, grad_v: Any, grad_h: Any, first: int, stop: int) -> None:
     """Gradients to the softmaxed kernels [h, w, taps] of rows [first, stop): with Q = sum_c g_c patch_c, dV = Q H and dH = Q^T V."""
     channels, _, width = grad.shape
     taps = weights_v.shape[2]

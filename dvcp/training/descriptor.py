@@ -187,7 +187,5 @@ def train_descriptor(
 
     log.info("descriptors: %d clips, %d held out, %s", len(chosen), len(held), device)
     about = {"stage": "descriptor", "frames": frames, "height": max_height, "clips": fingerprint(used), "backbone": frozen.weights_digest}
-    measured = train(
-        net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held), about=about
-    )
+    measured = train(net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held), about=about)
     return net.fold(), measured

@@ -75,7 +75,14 @@ def _run(config: dict[str, Any]) -> Path:
     from dvcp.training import stages
 
     options = dict(config)
-    known: tuple[Callable[..., Path], ...] = (stages.local, stages.descriptor, stages.fusion, stages.exemplar, stages.colorizer)
+    known: tuple[Callable[..., Path], ...] = (
+        stages.local,
+        stages.descriptor,
+        stages.fusion,
+        stages.exemplar,
+        stages.colorizer,
+        stages.tcvc,
+    )
     stages_by_name = {stage.__name__: stage for stage in known}
     stage = stages_by_name[options.pop("stage")]
     return stage(**options | {"schedule": Schedule(*options["schedule"])})

@@ -9,7 +9,9 @@ from pathlib import Path
 from torch import nn
 
 from dvcp.errors import StoreError
+from dvcp.nets.colorizer import Colorizer
 from dvcp.nets.descriptor import DescriptorNet
+from dvcp.nets.generators import generator_digest, load_generator
 from dvcp.nets.weights import load_local, load_part, save_weights, weights_digest
 from dvcp.store.intermediates import Intermediates
 from dvcp.training.clips import load_clips, select_files
@@ -20,6 +22,7 @@ from dvcp.training.fusion import FUSIONS, train_fusion
 from dvcp.training.local import train_local
 from dvcp.training.loop import Schedule, place
 from dvcp.training.scenes import load_photographs
+from dvcp.training.tcvc import train_tcvc
 
 log = logging.getLogger(__name__)
 #: name of the file every stage leaves in its folder
@@ -41,7 +44,14 @@ def descriptor(data: str, out: Path, schedule: Schedule, licences: Sequence[str]
 
 
 def exemplar(
-    data: str, photographs: str | None, base: str, out: Path, schedule: Schedule, licences: Sequence[str], frames: int, max_height: int,
+    data: str,
+    photographs: str | None,
+    base: str,
+    out: Path,
+    schedule: Schedule,
+    licences: Sequence[str],
+    frames: int,
+    max_height: int,
     along: float,
 ) -> Path:
     """Both subnets of the exemplar method from a folder of clips and one of photographs.
@@ -56,13 +66,27 @@ def exemplar(
     return _save(out, {"descriptor": studio.descriptor, "colour": studio.colour}, measured)
 
 
-def colorizer(
-    data: str | None, photographs: str | None, out: Path, schedule: Schedule, licences: Sequence[str], max_height: int
-) -> Path:
+def colorizer(data: str | None, photographs: str | None, out: Path, schedule: Schedule, licences: Sequence[str], max_height: int) -> Path:
     """G from a folder of clips, one of photographs, or both."""
     clips = load_clips(select_files(data, licences=licences), out / "cache", max_height) if data else []
     net, measured = train_colorizer(clips, load_photographs(photographs) if photographs else [], out, schedule)
     return _save(out, {"colorizer": net}, measured)
+
+
+def tcvc(
+    data: str, base: str, out: Path, schedule: Schedule, licences: Sequence[str], max_height: int, frames: int, generator: str
+) -> Path:
+    """TCVC's fusion from a folder of clips, of which only luma is learned from.
+
+    Args:
+        base: weights of the generator: a file with ``colorizer.*``, or the checkpoint of a public one.
+        generator: one of :data:`dvcp.nets.generators.GENERATORS`.
+    """
+    clips = load_clips(select_files(data, licences=licences), out / "cache", max_height)
+    colours = load_generator(generator, base)
+    fusion, measured = train_tcvc(clips, colours, out, schedule, frames=frames, start=generator_digest(generator, base))
+    ours: dict[str, nn.Module] = {"colorizer": colours} if isinstance(colours, Colorizer) else {}
+    return _save(out, {**ours, "tcvc": fusion}, measured)
 
 
 def fusion(data: Sequence[str], base: str, out: Path, schedule: Schedule, size: int, start: str | None) -> Path:

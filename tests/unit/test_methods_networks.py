@@ -150,8 +150,6 @@ def test_what_is_proposed_is_what_is_fused(weights: str, name: str, feedback: st
     assert not np.array_equal(whole["warped"][2], other["warped"][2])
 
 
-
-
 @pytest.mark.parametrize("name", ["dvcp", "paper"])
 def test_the_digest_says_what_decides_the_picture(weights: str, tmp_path: Path, name: str) -> None:
     def digest(name: str = name, **changed: Any) -> str:

@@ -143,9 +143,7 @@ class Call:
 
 
 @pytest.mark.parametrize("data", [b"", b"no weights", pickle.dumps(Call(), protocol=2)])
-def test_what_is_no_checkpoint_is_refused_and_never_run(
-    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
-) -> None:
+def test_what_is_no_checkpoint_is_refused_and_never_run(flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.chdir(tmp_path)
     folder = linked(flat, tmp_path / "bad", leave=(NAMES[0],))
     (folder / NAMES[0]).write_bytes(data)

@@ -45,6 +45,7 @@ def test_both_sides_learn_from_one_loss_and_neither_from_the_others(studio: Stud
         assert parameter.grad is not None and bool(parameter.grad.isfinite().all()), name
     learned = {part: sum(float(p.grad.abs().sum()) for p in getattr(studio, part).parameters()) for part in ("descriptor", "colour")}
     assert min(learned.values()) > 0
+
     # the discriminator's gradient is that of its own loss alone: telling truth from colours that stand still
     def of_discriminator() -> torch.Tensor:
         return torch.cat([p.grad.flatten() for p in studio.discriminator.parameters() if p.grad is not None])
