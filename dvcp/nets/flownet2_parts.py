@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 #: how far FlowNetC looks, in places of an eighth of the size, and how far apart the places are that it compares
 REACH, STEP = 20, 2
+#: places it compares with, along one side
+_SIDE = 2 * REACH // STEP + 1
 _SLOPE = 0.1
 #: of each finer level: width of the encoder's features, width of what comes up from the level below
 _STEPS = ((512, 512), (512, 256), (256, 128), (128, 64))
@@ -32,10 +34,18 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         ``[T, 441, h, w]``: of the 21 x 21 displacements the horizontal one changes fastest, from left and above to right and below.
     """
-    height, width = a.shape[-2:]
-    around = F.pad(b, (REACH,) * 4)
-    shifts = range(0, 2 * REACH + 1, STEP)
-    return torch.stack([(a * around[..., y : y + height, x : x + width]).mean(1) for y in shifts for x in shifts], 1)
+    frames, channels, height, width = a.shape
+    wide = width + 2 * REACH
+    # By rows, every place of one against every place of the other: products that nobody asked for cost less than 441 passes over a picture.
+    rows = a.permute(0, 2, 3, 1).contiguous()
+    around = F.pad(b, (REACH,) * 4).permute(0, 2, 1, 3).contiguous()
+    found = []
+    for down in range(0, 2 * REACH + 1, STEP):
+        products = rows @ around[:, down : down + height]
+        # One place to the right in both rows is a step of wide + 1.
+        strides = height * width * wide, width * wide, wide + 1, STEP
+        found.append(products.as_strided((frames, height, width, _SIDE), strides))
+    return torch.cat(found, -1).permute(0, 3, 1, 2) / channels
 
 
 class _CoarseToFine(nn.Module):
@@ -94,7 +104,7 @@ class FlowNetC(_Deep):
         super().__init__()
         self.conv1, self.conv2, self.conv3 = _conv(3, 64, 7, 2), _conv(64, 128, 5, 2), _conv(128, 256, 5, 2)
         self.conv_redir = _conv(256, 32, 1)
-        self.conv3_1 = _conv(32 + len(range(0, 2 * REACH + 1, STEP)) ** 2, 256)
+        self.conv3_1 = _conv(32 + _SIDE**2, 256)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Frames ``[T, 3, h, w]``, sides multiples of 64, to flow ``[T, 2, h / 4, w / 4]`` in twentieths of pixels of full size."""
