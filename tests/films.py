@@ -15,10 +15,12 @@ from dvcp.colour import ColourSpec
 from dvcp.media.pixels import plane_view
 from dvcp.media.stills import frame_to_rgb, write_still
 from dvcp.nets.choice import ChoiceNet
+from dvcp.nets.colorizer import Colorizer
 from dvcp.nets.descriptor import DescriptorNet
 from dvcp.nets.exemplar import ColourNet
 from dvcp.nets.fusion import FusionNet
 from dvcp.nets.sepconv import KernelNet
+from dvcp.nets.tcvc import FeatureFusion
 from dvcp.nets.weights import save_weights
 from dvcp.shots.names import still_name
 from dvcp.shots.timeline import from_cuts, write_shots
@@ -140,7 +142,7 @@ def small_weights(path: Path, taps: int = 5, seed: int = 3) -> Path:
 
     torch.manual_seed(seed)
     parts = {"local": KernelNet(taps).fold(), "fusion": FusionNet(), "descriptor": DescriptorNet(), "choice": ChoiceNet()}
-    parts |= {"colour": ColourNet()}
+    parts |= {"colour": ColourNet(), "colorizer": Colorizer(), "tcvc": FeatureFusion.of(Colorizer.channels)}
     save_weights(path, parts, {})
     return path
 

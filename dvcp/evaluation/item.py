@@ -12,7 +12,7 @@ from dvcp.evaluation.painted import Painted
 from dvcp.store import files
 
 #: raised whenever a metric or the way results are read changes, so that older items are measured again
-PROTOCOL = 3
+PROTOCOL = 4
 #: the slope over fewer frames says nothing of a hundred
 DRIFT_FRAMES = 10
 PER_FRAME = ("psnr_lab", "psnr_rgb", "delta_e2000", "l2_ab", "colourfulness", "colourfulness_truth")

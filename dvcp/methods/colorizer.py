@@ -31,6 +31,10 @@ class ImageColorizer(Generating):
     def needs(self) -> tuple[str, ...]:
         return ("colorizer",)
 
+    def load(self) -> None:
+        # no flow and no fusion
+        self._net("colorizer")
+
     def anchor(self, references: Sequence[Reference], colour: ColourSpec) -> None:
         """Nothing: references are not looked at."""
         return None

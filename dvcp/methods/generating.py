@@ -104,7 +104,11 @@ class Generating(Networks):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return ("colorizer", "tcvc", "flow")
+        return ("colorizer", "tcvc")
+
+    def load(self) -> None:
+        super().load()
+        self._net("flow")
 
     @property
     def weights_digest(self) -> str:

@@ -1,8 +1,9 @@
 """TCVC from painted frames: they are the anchors, and the shot is theirs.
 
-G's features of a painted frame travel as those of any anchor do. What the painting has that G_C does not make of them travels beside them, as
-the place that every pixel has in the painting: so the painted frame is met exactly, and its colours are sampled once, however far they go.
-Between two painted frames both come from both sides, and W, the fusion's choice between these, is led by how near and how alike each is.
+G's features of a painted frame travel as those of any anchor do. What the painting has that G_C does not make of them travels beside
+them, as the place that every pixel has in the painting: so the painted frame is met exactly, and its colours are sampled once, however far
+they go. Between two painted frames both come from both sides, and W, the fusion's choice between these, is led by how near and how alike
+each is.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class Side:
         """Frame by frame along ``flows`` ``[T, 2, H, W]``, where each pixel lies in the frame before it on this way: what of the painting
         is there ``[T, 3, H, W]``, and the last frame's place."""
         place, found = self.place, []
+        still = standing(place.shape[-2], place.shape[-1], place.device)
         for flow in flows:
-            place = sample(place, standing(*flow.shape[-2:], flow.device) + flow)
+            place = sample(place, still + flow)
             found.append(sample(self.painting, place))
         return torch.stack(found), place
 

@@ -1,7 +1,7 @@
 """Temporally Consistent Video Colorization (Liu et al. 2021): G colours anchors, deep features travel between them, both ways.
 
-A window is one interval, or a few whole ones: its last frame is an anchor, whose features are the state that the next window begins with. So
-windows of a shot hang together by one feature map, and no interval crosses a cut. With painted frames see :mod:`.painted`.
+A window is one interval, or a few whole ones: its last frame is an anchor, whose features are the state that the next window begins with.
+So windows of a shot hang together by one feature map, and no interval crosses a cut. With painted frames see :mod:`.painted`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """G, the colorizer that ships: one gray picture to its likely colours, split as TCVC (section 3.1.1) splits every G.
 
-G_E is the frozen EfficientNet-Lite0, which knows what is seen, and a decoder back to half the picture's size; G_C a 1x1 convolution and tanh.
+G_E is the frozen EfficientNet-Lite0, which knows what is seen, and a decoder back to half the picture's size; G_C is a 1x1 convolution and
+tanh.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Colorizer(nn.Module):
         fine = torch.cat([seen.fine, F.avg_pool2d(padded, 2)], 1)
         for block, skip in zip(self.decoder, (seen.deep, seen.middle, seen.shallow, fine), strict=True):
             x = block(torch.cat([F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False), skip], 1))
-        return x[..., : -(-height // 2), : -(-width // 2)]
+        out: Tensor = x[..., : -(-height // 2), : -(-width // 2)]
+        return out
 
     def colours(self, features: Tensor, luma: Tensor, matrix: Matrix = "bt709") -> Tensor:
         """G_C: Cb, Cr ``[T, 2, h', w']`` in [-0.5, 0.5] on the grid of the features; neither ``luma`` nor ``matrix`` matters to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable, Mapping
 
 from dvcp.errors import ConfigError
 from dvcp.nets import statefiles
@@ -11,7 +11,10 @@ from dvcp.nets.generator import Generator
 from dvcp.nets.tcvc_paper import ECCV16_HINT, SIGGRAPH17_HINT, load_eccv16, load_siggraph17
 from dvcp.nets.weights import load_part, weights_digest
 
-_PUBLIC = {"siggraph17": (load_siggraph17, SIGGRAPH17_HINT), "eccv16": (load_eccv16, ECCV16_HINT)}
+_PUBLIC: Mapping[str, tuple[Callable[[str], Generator], str]] = {
+    "siggraph17": (load_siggraph17, SIGGRAPH17_HINT),
+    "eccv16": (load_eccv16, ECCV16_HINT),
+}
 GENERATORS = ("dvcp", *_PUBLIC)
 
 
@@ -38,8 +41,8 @@ def load_generator(name: str, weights: str) -> Generator:
     if name in _PUBLIC:
         return _PUBLIC[name][0](weights)
     check_generator(name, None)
-    net: nn.Module = load_part(weights, "colorizer", Colorizer()).requires_grad_(False)
-    assert isinstance(net, Colorizer)
+    net = load_part(weights, "colorizer", Colorizer())
+    net.requires_grad_(False)
     return net
 
 

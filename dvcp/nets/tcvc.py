@@ -29,6 +29,11 @@ class ThreeLayers(nn.Module):
         for k, ((inputs, outputs), kernel) in enumerate(zip(pairwise(widths), kernels, strict=True), 1):
             self.add_module(f"conv{k}", nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2))
 
+    @property
+    def last(self) -> nn.Module:
+        """The last convolution."""
+        return self.get_submodule("conv3")
+
     def forward(self, x: Tensor) -> Tensor:
         conv1, conv2, conv3 = self.children()
         out: Tensor = conv3(F.leaky_relu(conv2(F.leaky_relu(conv1(x), _SLOPE)), _SLOPE))

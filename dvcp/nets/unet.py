@@ -14,7 +14,7 @@ GAIN = 8.0
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, the second beside its input; ``normed`` as in :class:`UNet`. ``[B, inputs, h, w]`` to ``[B, outputs, h, w]``."""
+    """Two 3x3 convolutions, the second beside its input: ``[B, inputs, h, w]`` to ``[B, outputs, h, w]``; ``normed`` as in UNet."""
 
     def __init__(self, inputs: int, outputs: int, normed: bool) -> None:
         super().__init__()

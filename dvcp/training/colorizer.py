@@ -82,7 +82,9 @@ def steadiness(found: Tensor, shift: Tensor) -> Tensor:
 def held_out_scores(net: Colorizer, scenes: Sequence[Scene]) -> dict[str, float]:
     """On fixed pictures: PSNR of chroma, that of gray, share of the truth's chroma, and how far two views disagree, in codes."""
     device = next(net.parameters()).device
-    psnr, gray, lively, steady = [], [], [], []
+    psnr: list[float] = []
+    gray: list[float] = []
+    lively, steady = [], []
     for number, scene in enumerate(scenes):
         luma, chroma, shift = draw_views(scene, np.random.default_rng(number))
         found, chroma = net(luma.to(device)), chroma.to(device)

@@ -81,9 +81,13 @@ class Studio(nn.Module):
         # In a list: frozen, and no part of the checkpoint.
         self._generator = [generator]
 
+    @property
+    def generator(self) -> Generator:
+        return self._generator[0]
+
     def colours(self, run: Run, *, fused: bool = True) -> tuple[Tensor, Tensor]:
         """Chroma ``[T, 2, h, w]`` and its luma, centred lightness ``[T, 1, h, w]``; not ``fused``: F^b and F^f half and half."""
-        generator = self._generator[0]
+        generator = self.generator
         with torch.no_grad():
             first, last = generator.features(run.luma[[0, -1]]).split(1)
         height, width = first.shape[-2:]
@@ -122,8 +126,8 @@ def warping_loss(run: Run, chroma: Tensor, light: Tensor) -> Tensor:
 
 
 def held_out_scores(studio: Studio, runs: Sequence[Run]) -> dict[str, float]:
-    """Warping loss of fused features, of features mixed half and half, and of G frame by frame; and the share of G's chroma that is kept."""
-    generator = studio._generator[0]
+    """Warping loss of fused features, of those mixed half and half, and of G frame by frame; and the share of G's chroma kept."""
+    generator = studio.generator
     device = next(studio.parameters()).device
     scores = []
     for run in (one.to(device) for one in runs):
@@ -160,8 +164,8 @@ def train_tcvc(
     torch.manual_seed(schedule.seed)
     fusion = FeatureFusion.of(generator.channels)
     # From what motion alone brings: the refining begins as nothing.
-    nn.init.zeros_(fusion.refine.conv3.weight)
-    nn.init.zeros_(fusion.refine.conv3.bias)
+    for parameter in fusion.refine.last.parameters():
+        nn.init.zeros_(parameter)
     studio = Studio(generator, fusion).to(device)
     chosen, held = hold_out([Scene(clip.name, clip.planes) for clip in clips if len(clip) >= frames + 2])
     fixed = [draw_run(scene, frames + 2, np.random.default_rng(number)) for number, scene in enumerate(held)]
