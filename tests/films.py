@@ -147,6 +147,15 @@ def small_weights(path: Path, taps: int = 5, seed: int = 3) -> Path:
     return path
 
 
+def automatic_weights(path: Path, seed: int = 3) -> Path:
+    """Untrained weights of the methods that need no reference."""
+    import torch
+
+    torch.manual_seed(seed)
+    save_weights(path, {"colorizer": Colorizer(), "tcvc": FeatureFusion.of(Colorizer.channels)}, {})
+    return path
+
+
 def framemd5(path: Path | str) -> list[bytes]:
     """Digest of every decoded frame, all planes, with its PTS: two files with equal lists show the same film."""
     import hashlib

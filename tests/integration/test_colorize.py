@@ -28,9 +28,8 @@ from dvcp.runtime.references import Missing
 from dvcp.shots.timeline import read_shots
 from dvcp.store import files
 from dvcp.timing import Span
-from tests.films import Film, framemd5, make_film, small_weights, texture
+from tests.films import Film, automatic_weights, framemd5, make_film, small_weights, texture
 from tests.s3_server import S3Server
-from tests.trail import Trail
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +94,19 @@ def test_streaming_equals_the_plain_loop_bit_for_bit(
         _, chroma = reader.planes(Span(0, film.frames))
     assert np.array_equal(chroma, np.concatenate(plain_loop(job)))
     assert verify_output(job.output.file_url, str(film.gray))[1] == []
+
+
+def test_automatic_colour_streams_like_the_plain_loop(tmp_path: Path) -> None:
+    """Nothing painted, one frame in the middle, and two with so much between them that the backward leg comes in two parts."""
+    weights = automatic_weights(tmp_path / "w.safetensors")
+    film = make_film(tmp_path, lengths=(20, 9, 21), painted=((), (4,), (1, 20)))
+    job, _ = run(settings(film, tmp_path / "out.mkv", "tcvc", options={"weights": str(weights), "anchor_gap": 4}))
+    assert [a.guessed for a in job.assignments] == [True, False, False] and any(s.scout for s in job.plan)
+    with FrameReader(probe(job.output.file_url)) as reader:
+        _, chroma = reader.planes(Span(0, film.frames))
+    assert np.array_equal(chroma, np.concatenate(plain_loop(job)))
+    assert np.ptp(chroma) > 0 and verify_output(job.output.file_url, str(film.gray))[1] == []
+    assert prepare(job.settings).todo() == []
 
 
 def test_more_actors_change_no_bit(tmp_path: Path, weights: str) -> None:
@@ -178,7 +190,8 @@ def test_a_shot_without_a_still(tmp_path: Path) -> None:
 
 def test_colours_nobody_chose_are_guessed_once_and_told(tmp_path: Path, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Key frames coloured at plan time, kept in the object store beside the output, and propagated from there."""
-    monkeypatch.setattr(guess, "create", lambda name: Trail())
+    weights = str(automatic_weights(tmp_path / "w.safetensors"))
+    monkeypatch.setattr(guess, "create", lambda name: create(name, weights=weights))
     film = make_film(tmp_path, lengths=(10, 9), painted=((8,), ()))
     asked = settings(film, f"{s3_url}/out.mkv", missing=Missing.AUTO)
     job, computed = run(asked)
