@@ -132,7 +132,8 @@ def test_a_clip_that_fails_is_listed_and_the_rest_goes_on(clips: Path, tmp_path:
     assert summary.failed == json.loads((tmp_path / "out" / "table.json").read_text())["failed"]
 
 
-def test_both_ends_painted_leave_the_frames_between_them(clips: Path, tmp_path: Path) -> None:
+def test_both_ends_painted_leave_the_frames_between_them(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dvcp.evaluation.run.plot", lambda summary, out: None)
     wanted = replace(settings(clips, tmp_path, frames=4, methods=("copy",)), painted=Painted.ENDS)
     summary = evaluate(wanted, progress=False)
     assert [len(i) for i in summary.items] == [3, 4], "a.mkv has five frames, and two of them are painted"
