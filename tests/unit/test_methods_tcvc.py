@@ -107,13 +107,18 @@ def test_between_two_painted_frames_both_sides_count(weights: str) -> None:
 
 
 def test_all_colours_of_two_equal_paintings_are_theirs(weights: str) -> None:
-    """Nothing moves and both paintings agree: whatever the networks say, every frame has their colours."""
+    """Nothing moves and both paintings agree: however they are weighed, every frame has their colours."""
+    method = create("tcvc", weights=weights, anchor_gap=3)
+    assert isinstance(method, TemporallyConsistent)
+    for parameter in method.fusion.refine.last.parameters():
+        # untrained refining adds noise
+        torch.nn.init.zeros_(parameter)
     luma, chroma = scene(3, 1)
     film = np.repeat(luma, 7, 0).astype(np.uint8)
     picture = Reference(film[0], unit(chroma[0]), True, "a")
-    found = colorize_frames(create("tcvc", weights=weights, anchor_gap=3), film, {0: picture, 6: picture}, SPEC)
+    found = colorize_frames(method, film, {0: picture, 6: picture}, SPEC)
     for k in range(7):
-        np.testing.assert_allclose(found.planes[k], picture.chroma, atol=0.02)
+        np.testing.assert_allclose(found.planes[k], picture.chroma, atol=2e-3)
 
 
 def test_guesses_are_told_from_paintings_by_their_confidence(weights: str) -> None:
