@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 import s3fs
 import torch
 
-from dvcp.runtime.cluster import THREADS
+from dvcp.runtime.actors import Lane
+from dvcp.runtime.cluster import THREADS, PoolSettings, lanes
 from tests.s3_server import S3Server, serve, weed
 
 # As many as an actor has: sums round differently on one thread and on several, and tests compare bits with what actors compute.
@@ -48,6 +50,26 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A Ray in this process, one for all tests: a start takes longer than most of their jobs."""
+    if weed() is not None:
+        # Before Ray: actors inherit the environment that ray.init sees.
+        request.getfixturevalue("s3")
+    # As the product has it: at Ray's own niceness, workers starve beside any other program.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def actors(cluster: None) -> Iterator[list[Lane]]:
+    """Actors for all jobs of a module, whatever the method: what one job leaves in them must not show in another."""
+    with lanes(PoolSettings()) as made:
+        yield made
+
+
 @pytest.fixture
 def s3_url(s3: S3Server) -> str:
     """An empty folder URL of this test's own in the S3 bucket."""
@@ -62,6 +84,15 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url = request.getfixturevalue("s3_url")
     assert isinstance(url, str)
     return url
+
+
+@pytest.fixture(scope="session")
+def prefect_here(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Flows that run in this process report to the server: a process for each costs more than what they do there."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+    with temporary_settings(updates={PREFECT_API_URL: prefect_server, PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from dvcp.media.writer import Profile
 from dvcp.methods import create
 from dvcp.methods.base import Method
 from dvcp.runtime import driver, guess
-from dvcp.runtime.actors import Progress, Work
+from dvcp.runtime.actors import Lane, Progress, Work
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
 from dvcp.runtime.plan import Planner, Segment
 from dvcp.runtime.references import Assignment, Missing, assign
@@ -195,8 +195,12 @@ def _work(job: Job) -> Work:
     return Work(info, settings.method, tuple(sorted(settings.options.items())), job.output.ledger_url, ahead)
 
 
-def propagate(job: Job, report: Report) -> list[SegmentRecord]:
+def propagate(job: Job, report: Report, free: Sequence[Lane] | None = None) -> list[SegmentRecord]:
     """Compute what the ledger lacks. Safe to call again after anything.
+
+    Args:
+        free: actors to use, from :func:`dvcp.runtime.cluster.lanes`: a start of them costs seconds, which many short films can share.
+            Without them the job has its own, gone at its end.
 
     Raises:
         DvcpError: what could not be mended; finished segments stay.
@@ -204,8 +208,10 @@ def propagate(job: Job, report: Report) -> list[SegmentRecord]:
     todo = job.todo()
     if not todo:
         return []
-    with connected(job.settings.pools), lanes(job.settings.pools) as free:
+    if free:
         return driver.run(todo, _work(job), free, report)
+    with connected(job.settings.pools), lanes(job.settings.pools) as own:
+        return driver.run(todo, _work(job), own, report)
 
 
 def deliver(job: Job) -> list[str]:

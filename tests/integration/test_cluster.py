@@ -1,11 +1,17 @@
-"""Ray as dvcp starts it."""
+"""Ray as dvcp starts it, and jobs that have their own actors."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+from dvcp.runtime.cluster import PoolSettings
+from dvcp.runtime.job import JobSettings, deliver, prepare, propagate
+from tests.films import framemd5, make_film, small_weights
 
 pytestmark = pytest.mark.slow
 
@@ -25,3 +31,14 @@ def test_workers_are_as_eager_as_the_command_and_go_with_it() -> None:
     worker, command = lines["NICE"].split()
     assert worker == command, done.stderr
     assert lines["ENDED"] == "True"
+
+
+def test_more_actors_change_no_bit_and_go_with_their_job(tmp_path: Path, cluster: None) -> None:
+    film = make_film(tmp_path, lengths=(20, 20), painted=((3,), (0,)))
+    base = JobSettings(str(film.gray), str(film.stills), "", options={"weights": str(small_weights(tmp_path / "w.safetensors"))})
+    # Both sets of actors at once would want more than the 2 cores this Ray has, and the second wait for ever.
+    for name, pools in {"one": PoolSettings(), "more": PoolSettings(propagators=2, matchers=3)}.items():
+        job = prepare(replace(base, out=str(tmp_path / f"{name}.mkv"), pools=pools, segment_frames=16))
+        assert propagate(job, lambda *_: None)
+        deliver(job)
+    assert framemd5(tmp_path / "one.mkv") == framemd5(tmp_path / "more.mkv")
