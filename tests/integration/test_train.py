@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from dvcp.store.intermediates import Intermediates
 from dvcp.training.spread import spread
 from tests.films import colour_film
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +39,12 @@ def test_two_processes_train_one_network(tmp_path: Path, films: Path) -> None:
     assert all(bool(p.isfinite().all()) for p in load_local(str(path)).parameters())
 
 
-def test_the_flow_goes_from_clips_to_measured_weights_and_resumes(tmp_path: Path, films: Path) -> None:
-    settings = "first=(6, 1, 1e-3), fusion=(8, 2, 1e-3), rollout=9, working_height=64"
-    script = f"import sys; from pipelines.train import train; a, b = sys.argv[1:]; print('RESULT', train(a, b, a, {settings}))"
+def test_the_flow_goes_from_clips_to_measured_weights_and_resumes(tmp_path: Path, films: Path, prefect_here: None) -> None:
+    from pipelines.train import train
 
     def run() -> str:
-        env = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        command = [sys.executable, "-c", script, str(films), str(tmp_path / "out")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
-        lines = [x for x in done.stdout.splitlines() if x.startswith("RESULT ")]
-        assert lines, done.stdout + done.stderr
-        return lines[0].removeprefix("RESULT ")
+        place = str(films)
+        return train(place, str(tmp_path / "out"), place, first=(6, 1, 1e-3), fusion=(8, 2, 1e-3), rollout=9, working_height=64)
 
     weights = run()
     assert weights == str(tmp_path / "out" / "fusion2" / "weights.safetensors")
