@@ -229,6 +229,9 @@ def evaluate(
     pairs: Annotated[
         str | None, typer.Option(help="CSV with columns clip,reference,frame: colour each clip from a frame (0-based) of another.")
     ] = None,
+    aged: Annotated[
+        int | None, typer.Option(min=0, help="Seed: give the clips the luma of a worn print (grain, flicker, scratches, dust) first.")
+    ] = None,
     weights: Weights = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     as_json: Json = False,
@@ -244,7 +247,7 @@ def evaluate(
     if methods is None:
         methods = ",".join(suited(names_for(weights) if weights else SHIPPED, painted, borrowing=pairs is not None))
     names = tuple(m.strip() for m in methods.split(",") if m.strip())
-    asked = EvaluationSettings(clips, names, frames, out, _options(weights, settings=settings), painted)
+    asked = EvaluationSettings(clips, names, frames, out, _options(weights, settings=settings), painted, aged)
     summary = evaluate_pairs(asked, pairs, progress=not as_json) if pairs else measure(asked, progress=not as_json)
     _say(summary.to_json(), summary.markdown, as_json)
     if summary.failed:

@@ -37,6 +37,7 @@ class EvaluationSettings:
         out: folder (path or URL) for results. Items found in it are not measured again.
         options: of the methods made of networks, e.g. ``{"weights": "w.safetensors"}``.
         painted: frames given in colour.
+        aged: seed of the wear the clips' luma is given before methods see it, see :mod:`dvcp.evaluation.aged`; None leaves it as it is.
     """
 
     clips: str
@@ -45,6 +46,7 @@ class EvaluationSettings:
     out: str = "evaluation"
     options: Mapping[str, Any] = field(default_factory=dict)
     painted: Painted = Painted.FIRST
+    aged: int | None = None
 
     def __post_init__(self) -> None:
         if self.frames < 1:

@@ -42,7 +42,7 @@ class Scene:
 
     def __init__(self, pairs: Sequence[Pair], at: int, settings: EvaluationSettings) -> None:
         pair, other = pairs[at], other_pair(pairs, at)
-        self.source = Source(files.join(settings.clips, pair.clip), settings.frames, 0)
+        self.source = Source(files.join(settings.clips, pair.clip), settings.frames, 0, aged=settings.aged)
         self.reference = Picture(files.join(settings.clips, pair.reference), pair.frame)
         self.other = Picture(files.join(settings.clips, other.reference), other.frame) if other else None
 
@@ -77,7 +77,7 @@ def evaluate_pairs(settings: EvaluationSettings, pairs: str, *, progress: bool) 
         _line,
         progress=progress,
     )
-    summary = PairSummary(settings.frames, tuple(found), tuple(items), failed)
+    summary = PairSummary(settings.frames, tuple(found), tuple(items), failed, settings.aged)
     put_tables(pair_tables(summary), settings.out)
     plot_pairs(summary, settings.out)
     return summary

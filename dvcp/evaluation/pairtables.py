@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dvcp.evaluation.item import PROTOCOL, fields_of, item_key, item_name, to_json_bytes
-from dvcp.evaluation.text import complete, csv_text, footer, known, mean_known, row
+from dvcp.evaluation.text import aged_note, complete, csv_text, footer, known, mean_known, row
 
 #: the goals: colourfulness within this share of the reference's, flicker at most this many times the truth's
 COLOUR_WITHIN, FLICKER_AT_MOST = 0.3, 1.2
@@ -174,12 +174,14 @@ class PairSummary:
         pairs: all that were asked for.
         items: every measurement, pair by pair.
         failed: one line for each pair, or pair and method, that could not be measured.
+        aged: seed of the wear the clips' luma was given; None for none.
     """
 
     frames: int
     pairs: tuple[Pair, ...]
     items: tuple[PairItem, ...]
     failed: list[str]
+    aged: int | None = None
 
     @property
     def methods(self) -> dict[str, str]:
@@ -230,6 +232,7 @@ class PairSummary:
             "a reference laid over every frame (copy) has its colours exactly: read the distance beside flicker and the sheets",
             f"goals, share of pairs: nearer to the reference than gray and than other; colourfulness within {COLOUR_WITHIN:.0%} of the "
             f"reference's; flicker at most {FLICKER_AT_MOST:g} times the truth's",
+            *aged_note(self.aged),
         ]
         if left_out := len(self.pairs) - len(self.complete):
             lines.append(f"{left_out} of {len(self.pairs)} pairs lack a method and are left out of the means")
@@ -259,6 +262,7 @@ class PairSummary:
             "protocol": PROTOCOL,
             "dataset": self.dataset,
             "frames": self.frames,
+            "aged": self.aged,
             "methods": self.methods,
             "weights": self.weights,
             "mean": self.means(),

@@ -46,13 +46,13 @@ def evaluate(settings: EvaluationSettings, *, progress: bool) -> Summary:
     methods = settings.load()
     lead, tail = settings.painted.lead, settings.painted.tail
     items, failed = measure_all(
-        {url: partial(Source, url, lead + settings.frames + tail, lead, tail) for url in urls},
+        {url: partial(Source, url, lead + settings.frames + tail, lead, tail, settings.aged) for url in urls},
         methods,
         lambda source, name, method: kept_or_measured(source, name, method, settings),
         lambda item: f"{item.clip} {item.method}: PSNR-Lab {item.mean('psnr_lab'):.2f} dB over {len(item)} frames",
         progress=progress,
     )
-    summary = Summary(settings.frames, tuple(items), failed, settings.painted)
+    summary = Summary(settings.frames, tuple(items), failed, settings.painted, settings.aged)
     put_tables(tables(summary), settings.out)
     plot(summary, settings.out)
     return summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec, luma_to_unit, unit_to_chroma
 from dvcp.errors import MediaError
+from dvcp.evaluation.aged import age, wear
 from dvcp.evaluation.stability import Motion, Steadiness, motions, steadiness
 from dvcp.media.probe import VideoInfo, probe_colour
 from dvcp.media.reader import FrameReader
@@ -53,15 +54,17 @@ class Source:
         url: of the clip.
         frames: how many of its first frames to take; a shorter clip gives what it has.
         lead, tail: how many of these, at the start and at the end, are given to a method in colour and so are not measured.
+        aged: seed of the wear its luma is given, see :mod:`dvcp.evaluation.aged`; None leaves it as it is.
     """
 
-    def __init__(self, url: str, frames: int, lead: int, tail: int = 0) -> None:
-        self.url, self.name, self._frames, self._lead, self._tail = url, files.split(url)[1], frames, lead, tail
+    def __init__(self, url: str, frames: int, lead: int, tail: int = 0, aged: int | None = None) -> None:
+        self.url, self.name, self.aged, self._frames, self._lead, self._tail = url, files.split(url)[1], aged, frames, lead, tail
 
     @cached_property
     def digest(self) -> str:
-        """sha256 (hex) of the file. Raises MediaError."""
-        return content_digest(self.url)
+        """sha256 (hex) of the file; of an aged film, of the file and its wear. Raises MediaError."""
+        digest = content_digest(self.url)
+        return digest if self.aged is None else hashlib.sha256(f"{digest} {wear(self.aged)}".encode()).hexdigest()
 
     @cached_property
     def info(self) -> VideoInfo:
@@ -74,7 +77,13 @@ class Source:
 
     @cached_property
     def film(self) -> Film:
-        """Decoded at the first use. Raises MediaError, as :attr:`info`."""
+        """What methods see and results are compared with: true chroma, and luma aged where asked. Raises MediaError, as :attr:`info`."""
+        if self.aged is None:
+            return self._clean
+        return replace(self._clean, luma=age(self._clean.luma, self.info.colour, self.aged))
+
+    @cached_property
+    def _clean(self) -> Film:
         with FrameReader(self.info) as reader:
             return Film(*reader.planes(Span(0, min(self._frames, len(self.info.frames)))), self.info.colour)
 
@@ -90,8 +99,8 @@ class Source:
 
     @cached_property
     def motion(self) -> list[Motion]:
-        """Of every measured frame into the next, found in the film's luma once for all methods."""
-        luma = luma_to_unit(self.film.luma[self.measured.start : self.measured.stop], self.film.colour)
+        """Of every measured frame into the next, found once for all methods in the film's luma, without its wear."""
+        luma = luma_to_unit(self._clean.luma[self.measured.start : self.measured.stop], self.film.colour)
         return motions((luma * 255).round().clip(0, 255).astype(np.uint8))
 
     def steadiness(self, planes: NDArray[np.float32]) -> Steadiness | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dvcp.evaluation.item import PER_FRAME, PROTOCOL, Item
 from dvcp.evaluation.painted import Painted
-from dvcp.evaluation.text import complete, csv_text, footer, known, mean_known, row
+from dvcp.evaluation.text import aged_note, complete, csv_text, footer, known, mean_known, row
 
 #: the distances of the published table (Deep Video Color Propagation, figure 8)
 HORIZONS = (10, 20, 30, 40, 50)
@@ -60,12 +60,14 @@ class Summary:
         items: every measurement, clip by clip.
         failed: one line for each clip, or clip and method, that could not be measured.
         painted: frames that were given in colour.
+        aged: seed of the wear the luma was given; None for none.
     """
 
     frames: int
     items: tuple[Item, ...]
     failed: list[str]
     painted: Painted = Painted.FIRST
+    aged: int | None = None
 
     @property
     def horizons(self) -> tuple[int, ...]:
@@ -111,6 +113,7 @@ class Summary:
             f"PSNR-Lab@N: mean over the first N frames{after}, then over clips; peak 255, L* x 255/100, a* b* as they are",
             counted,
             f"a frame equal to the truth counts as {CEILING:g} dB",
+            *aged_note(self.aged),
         ]
         lengths = {item.clip: len(item) for item in self.items if item.clip in set(self.clips)}
         for n in self.horizons:
@@ -158,6 +161,7 @@ class Summary:
             "dataset": self.dataset,
             "reference": self.painted.policy,
             "frames": self.frames,
+            "aged": self.aged,
             "methods": self.methods,
             "weights": self.weights,
             "mean": {method: asdict(scores) for method, scores in self.means().items()},

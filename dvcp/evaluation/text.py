@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dvcp.evaluation.aged import wear
+
 
 def complete(done: Sequence[tuple[str, str]]) -> list[str]:
     """Of (subject, method) pairs: the subjects measured with every method that was measured at all, in their order.
@@ -41,6 +43,11 @@ def footer(methods: Mapping[str, str], weights: Mapping[str, str], notes: Iterab
     of = {name: f", weights {digest[:16]}" for name, digest in weights.items()}
     lines = [f"- {name}: {digest[:16]}{of.get(name, '')}" for name, digest in methods.items()]
     return [*lines, *(f"- {note}" for note in notes), *(f"- FAILED {line}" for line in failed)]
+
+
+def aged_note(seed: int | None) -> list[str]:
+    """The note on clips whose luma was given wear."""
+    return [] if seed is None else [f"luma, of the result and of the truth alike, aged: {wear(seed)}"]
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
