@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import ray
 
+from tests.faults.interrupted import finished, kill_in_the_middle
 from tests.films import framemd5, make_film, small_weights
 
 pytestmark = pytest.mark.slow
 
 
-def command(film: Path, stills: Path, out: Path, weights: Path, method: str) -> list[str]:
-    return [
-        sys.executable, "-m", "dvcp.cli", "colorize", str(film), "--references", str(stills), "--out", str(out),
-        "--method", method, "--weights", str(weights), "--segment-frames", "16", "--shots", str(stills / "reel_shots.json"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(("method", "times"), [("dvcp", 3), ("exemplar", 1)])
-def test_killed_at_random(tmp_path: Path, method: str, times: int) -> None:
-    film = make_film(tmp_path, lengths=(60, 50), painted=((0, 59), (20,)))
+@pytest.mark.parametrize(("method", "times", "shared"), [("dvcp", 2, False), ("exemplar", 1, True)])
+def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int, shared: bool) -> None:
+    """With a Ray of its own, which the kill leaves behind, and on a cluster, whose actors of the dead command must make room."""
+    film = make_film(tmp_path, lengths=(40, 30), painted=((0, 39), (20,)))
     if method == "exemplar":
         for number, still in enumerate(film.stills.glob("*.png")):
             still.rename(still.with_name(f"museum{number}.png"))
     weights = small_weights(tmp_path / "w.safetensors")
-    began = time.monotonic()
-    subprocess.run(command(film.gray, film.stills, tmp_path / "whole.mkv", weights, method), check=True, timeout=250)
-    length = time.monotonic() - began
-    out, ledger = tmp_path / "killed.mkv", tmp_path / "killed.dvcp" / "ledger"
-    chance, kept = random.Random(11), [0]
+
+    def command(out: Path) -> list[str]:
+        return [
+            sys.executable, "-m", "dvcp.cli", "colorize", str(film.gray), "--references", str(film.stills), "--out", str(out),
+            "--method", method, "--weights", str(weights), "--segment-frames", "8", "--shots", str(film.stills / "reel_shots.json"),
+            *(["--address", ray.get_runtime_context().gcs_address] if shared else []),
+        ]  # fmt: skip
+
+    subprocess.run(command(tmp_path / "whole.mkv"), check=True, timeout=250)
+    out, ledger, chance = tmp_path / "killed.mkv", tmp_path / "killed.dvcp" / "ledger", random.Random(11)
+    kept: dict[str, int] = {}
     for _ in range(times):
-        process = subprocess.Popen(
-            command(film.gray, film.stills, out, weights, method), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            process.wait(timeout=chance.uniform(0.45, 0.8) * length)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        done = len(list(ledger.glob("*.json"))) if ledger.exists() else 0
-        assert done >= kept[-1], "a finished segment was lost"
-        kept.append(done)
-    subprocess.run(command(film.gray, film.stills, out, weights, method), check=True, timeout=250)
+        before, kept = kept, kill_in_the_middle(command(out), ledger, chance)
+        assert before.items() <= kept.items(), "a finished segment was lost or made again"
+    assert kept.keys() < finished(tmp_path / "whole.dvcp" / "ledger").keys(), "it was killed before its end"
+    subprocess.run(command(out), check=True, timeout=250)
+    assert kept.items() <= finished(ledger).items()
     assert framemd5(out) == framemd5(tmp_path / "whole.mkv")
