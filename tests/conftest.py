@@ -89,10 +89,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def prefect_here(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Flows that run in this process report to the server: a process for each costs more than what they do there."""
+    from prefect.logging.handlers import APILogHandler
     from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
     with temporary_settings(updates={PREFECT_API_URL: prefect_server, PREFECT_HOME: tmp_path_factory.mktemp("prefect")}):
         yield
+        APILogHandler().flush()  # while the server is there
 
 
 @pytest.fixture(scope="session")

@@ -103,5 +103,7 @@ def train_local(
 
     log.info("F_w: %d clips, %d held out, %s", len(chosen), len(held), device)
     about = {"stage": "local", "size": size, "clips": fingerprint(f"{clip.name} {clip.planes.shape}" for clip in clips)}
-    measured = train(net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held), about=about)
+    measured = train(
+        net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(net, held, min(96, size)), about=about
+    )
     return net.fold(), measured

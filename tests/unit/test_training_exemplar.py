@@ -22,6 +22,8 @@ from dvcp.training.loop import Schedule
 from dvcp.training.scenes import Draw, Stock
 from tests.unit.test_training_scenes import clip, picture
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def studio() -> Studio:
@@ -104,7 +106,7 @@ def test_what_is_learned_is_what_the_method_does(studio: Studio, draw: Draw, tmp
 @pytest.mark.slow
 def test_training_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = [Clip(s.name, s.name, s.planes) for s in (clip(k) for k in range(2))]
-    schedule = Schedule(8, 0, 1, 1e-3, report_every=4)
+    schedule = Schedule(4, 0, 1, 1e-3, report_every=2)
     torch.manual_seed(5)
     first = DescriptorNet().state_dict()
 
@@ -119,7 +121,7 @@ def test_training_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytes
 
     def killed(self: Stock, frames: int, rng: np.random.Generator) -> Draw:
         asked.append(1)
-        if len(asked) == 6:
+        if len(asked) == 4:
             raise KeyboardInterrupt
         return draw_of(self, frames, rng)
 
