@@ -16,9 +16,12 @@ from tests.films import framemd5, make_film, small_weights
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("method", "times", "shared"), [("dvcp", 2, False), ("exemplar", 1, True)])
+@pytest.mark.parametrize(("method", "times", "shared"), [("dvcp", 2, False), ("exemplar", 1, True), ("tcvc", 1, True)])
 def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int, shared: bool) -> None:
-    """With a Ray of its own, which the kill leaves behind, and on a cluster, whose actors of the dead command must make room."""
+    """With a Ray of its own, which the kill leaves behind, and on a cluster, whose actors of the dead command must make room.
+
+    dvcp between painted frames, exemplar from pictures of elsewhere, tcvc from nothing.
+    """
     film = make_film(tmp_path, lengths=(40, 30), painted=((0, 39), (20,)))
     if method == "exemplar":
         for number, still in enumerate(film.stills.glob("*.png")):
@@ -27,7 +30,8 @@ def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int
 
     def command(out: Path) -> list[str]:
         return [
-            sys.executable, "-m", "dvcp.cli", "colorize", str(film.gray), "--references", str(film.stills), "--out", str(out),
+            sys.executable, "-m", "dvcp.cli", "colorize", str(film.gray), "--out", str(out),
+            *(["--set", "anchor_gap=6"] if method == "tcvc" else ["--references", str(film.stills)]),
             "--method", method, "--weights", str(weights), "--segment-frames", "8", "--shots", str(film.stills / "reel_shots.json"),
             *(["--address", ray.get_runtime_context().gcs_address] if shared else []),
         ]  # fmt: skip
