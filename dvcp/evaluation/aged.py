@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec, luma_to_unit, unit_to_luma
+from dvcp.errors import DvcpError
 from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.reader import FrameReader
@@ -254,15 +255,24 @@ def write_aged(source: VideoInfo, target: str, seed: int, ageing: Ageing | None 
         out.mux(stream.encode(None))
 
 
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("a whole number from 0 on")
+    return int(text)
+
+
 def main() -> None:
     """Entry point of ``python -m dvcp.evaluation.aged``."""
     parser = argparse.ArgumentParser(prog="python -m dvcp.evaluation.aged", description="Write a clip's luma as a worn gray film.")
     parser.add_argument("source", help="the clip: a path or any fsspec URL")
     parser.add_argument("target", help="path of the gray film, FFV1 in Matroska")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, another print (default: 1)")
+    parser.add_argument("--seed", type=_seed, default=1, help="another seed, another print (default: 1)")
     parser.add_argument("--frames", type=int, help="how many frames (default: all)")
     asked = parser.parse_args()
-    write_aged(probe(asked.source), asked.target, asked.seed, frames=asked.frames)
+    try:
+        write_aged(probe(asked.source), asked.target, asked.seed, frames=asked.frames)
+    except DvcpError as error:
+        raise SystemExit(f"dvcp: {error}") from error
 
 
 if __name__ == "__main__":

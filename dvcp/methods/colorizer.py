@@ -31,6 +31,10 @@ class ImageColorizer(Generating):
     def needs(self) -> tuple[str, ...]:
         return ("colorizer",)
 
+    def _weights(self) -> dict[str, str]:
+        # It sees neither motion nor intervals.
+        return super()._weights() | dict.fromkeys(("flow", "flow_weights", "anchor_gap", "working_height"), "")
+
     def load(self) -> None:
         # no flow and no fusion
         self._net("colorizer")

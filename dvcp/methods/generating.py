@@ -18,8 +18,7 @@ from dvcp.methods.base import WindowSpec
 from dvcp.methods.grid import WorkingGrid
 from dvcp.methods.networks import Networks
 from dvcp.nets import statefiles, tcvc_paper
-from dvcp.nets.colorizer import Colorizer
-from dvcp.nets.flow import load_flow
+from dvcp.nets.flow import check_flow, load_flow
 from dvcp.nets.generator import Generator, centred_lightness
 from dvcp.nets.generators import check_generator, generator_digest, load_generator
 from dvcp.nets.tcvc import FeatureFusion
@@ -61,11 +60,16 @@ class Settings:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        check_generator(self.generator, self.generator_weights)
-        if self.name == "tcvc-paper" and (self.generator, self.flow) != ("dvcp", "dis"):
+        for url in (self.weights, self.generator_weights or "", self.flow_weights or ""):
+            if not isinstance(url, str):
+                raise ConfigError(f"weights {url!r}", hint="a path or URL")
+        others = (self.generator, self.generator_weights, self.flow, self.flow_weights)
+        if self.name == "tcvc-paper" and others != ("dvcp", None, "dis", None):
             raise ConfigError("tcvc-paper has generator and flow in its one file", hint="leave them out, or use tcvc")
-        for height in (self.seen_height, self.working_height):
-            if type(height) is not int or height < 0:
+        check_generator(self.generator, self.generator_weights)
+        check_flow(self.flow, self.flow_weights)
+        for height, least in ((self.seen_height, 0), (self.working_height, 1)):
+            if type(height) is not int or height < least:
                 raise ConfigError(f"height {height!r}", hint="a whole number of lines")
 
     @property
@@ -117,8 +121,9 @@ class Generating(Networks):
         return weights_digest(self._settings.weights)
 
     def _weights(self) -> dict[str, str]:
-        settings, generator = self._settings, self.generator
-        told = [generator.backbone.trunk.weights_digest] if isinstance(generator, Colorizer) else []
+        settings, told = self._settings, []
+        if settings.generator == "dvcp" and not self._paper:
+            told.append(self._net("colorizer").backbone.trunk.weights_digest)
         if settings.generator_weights:
             told.append(generator_digest(settings.generator, settings.generator_weights))
         flow = statefiles.digest(settings.flow_weights, tcvc_paper.FLOWNET2_HINT) if settings.flow_weights else ""
@@ -140,10 +145,7 @@ class Generating(Networks):
         elif part == "tcvc":
             self._loaded[part] = load_fusion(settings.weights, self.generator.channels).to(self.device)
         else:
-            net: Any = load_generator(settings.generator, settings.generator_weights or settings.weights)
-            if isinstance(net, Colorizer):
-                net.backbone.to(self.device)
-            self._loaded[part] = net.to(self.device)
+            self._loaded[part] = load_generator(settings.generator, settings.generator_weights or settings.weights).to(self.device)
 
     @property
     def generator(self) -> Generator:

@@ -48,6 +48,10 @@ class WorkingGrid:
 
     def full(self, samples: NDArray[Any], device: torch.device) -> Tensor:
         """Native luma ``[T, H, W]`` to Y' at twice the working grid, ``[T, 1, 2h, 2w]``."""
+        # Frame by frame: a window of a 4K film is a gigabyte in float.
+        return torch.cat([self._full(samples[k : k + 1], device) for k in range(len(samples))])
+
+    def _full(self, samples: NDArray[Any], device: torch.device) -> Tensor:
         full = torch.from_numpy(luma_to_unit(samples, self.colour)).to(device)[:, None]
         double = (2 * self.height, 2 * self.width)
         if tuple(full.shape[-2:]) == double:
@@ -74,9 +78,12 @@ class WorkingGrid:
         shape = self.colour.chroma_shape(*self.film)
         if tuple(chroma.shape[-2:]) == shape:
             return chroma
-        full = torch.from_numpy(luma_to_unit(samples, self.colour)).to(chroma.device)[:, None]
-        target = full if tuple(full.shape[-2:]) == shape else F.interpolate(full, size=shape, mode="area")
-        return guided_upsample(chroma, guide, target)
+        out = chroma.new_empty(len(chroma), 2, *shape)
+        for k in range(len(chroma)):
+            full = torch.from_numpy(luma_to_unit(samples[k : k + 1], self.colour)).to(chroma.device)[:, None]
+            target = full if tuple(full.shape[-2:]) == shape else F.interpolate(full, size=shape, mode="area")
+            out[k : k + 1] = guided_upsample(chroma[k : k + 1], guide[k : k + 1], target)
+        return out
 
     def restore_confidence(self, confidence: Tensor) -> Tensor:
         """Confidence in [0, 1], ``[T, 1, h, w]``, to uint8 ``[T, Hc, Wc]``."""

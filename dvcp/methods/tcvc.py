@@ -6,7 +6,8 @@ So windows of a shot hang together by one feature map, and no interval crosses a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,9 @@ class TemporallyConsistent(Generating):
         """Motion between the window's frames, both ways, and G's features of its anchors."""
         seen, _ = self.seen(window.luma, window.colour)
         full = painted.grid_of(self, window.luma, window.colour).full(window.luma, self.device) if anchor else seen
-        height, width = full.shape[-2] // 2, full.shape[-1] // 2
+        # painted colours are carried on half this size, features on a grid of their own
+        stride = 2 if anchor else self.generator.stride
+        height, width = -(-full.shape[-2] // stride), -(-full.shape[-1] // stride)
         arrays = {
             "to_next": half(resized(self.search(full[:-1], full[1:]), height, width)),
             "to_last": half(resized(self.search(full[1:], full[:-1]), height, width)),
@@ -71,8 +74,8 @@ class TemporallyConsistent(Generating):
         total: Tensor | None = None
         for gap in self.gaps:
             ends = [mark + lead for mark in marks_of(len(seen), gap) if mark + lead > 0]
-            features = self._between(first, {end: anchors[end - lead] for end in ends}, lumas, to_next, to_last)
-            made = torch.cat([self.generator.colours(f, s[None], window.colour.matrix) for f, s in zip(features[lead:], seen, strict=True)])
+            features = islice(self._between(first, {end: anchors[end - lead] for end in ends}, lumas, to_next, to_last), lead, None)
+            made = torch.cat([self.generator.colours(f, s[None], window.colour.matrix) for f, s in zip(features, seen, strict=True)])
             # TCVC+ is an average of chroma, once, and not of pictures.
             total = made if total is None else total + made
         assert total is not None
@@ -104,16 +107,16 @@ class TemporallyConsistent(Generating):
         to_next, to_last = (resized(whole(evidence.arrays[name], self.device), *like.shape[-2:]) for name in ("to_next", "to_last"))
         return to_next, to_last
 
-    def _between(self, first: Tensor, ends: dict[int, Tensor], lumas: Tensor, to_next: Tensor, to_last: Tensor) -> list[Tensor]:
+    def _between(self, first: Tensor, ends: dict[int, Tensor], lumas: Tensor, to_next: Tensor, to_last: Tensor) -> Iterator[Tensor]:
         """Features of every frame: anchors at 0 and at ``ends``, the others carried between them."""
-        features, at = [first], 0
+        at, features = 0, first
+        yield first
         for end, last in ends.items():
             back = behind(last, to_next[at + 1 : end])
-            made = between(self.fusion, features[at], lumas[at : end + 1], back, to_last[at : end - 1])
-            features += [f for f, _ in made]
-            features.append(last)
-            at = end
-        return features
+            for inner, _ in between(self.fusion, features, lumas[at : end + 1], back, to_last[at : end - 1]):
+                yield inner
+            yield last
+            at, features = end, last
 
     def _sureness(self, to_next: Tensor, to_last: Tensor, count: int, like: Tensor) -> Tensor:
         """How sure guesses are ``[T, 1, h, w]``: less where what is seen was not there in the frame before."""

@@ -6,7 +6,9 @@ tanh.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +44,12 @@ class Colorizer(nn.Module):
         self.scene = nn.Linear(CHANNELS, _WIDTHS[0])
         self.decoder = nn.ModuleList(Block(a + skip, b, True) for (a, b), skip in zip(pairwise(_WIDTHS), _SKIPS, strict=True))
         self.map = nn.Conv2d(self.channels, 2, 1)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        # The list hides the backbone from to() too.
+        self.backbone._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @property
     def backbone(self) -> PictureEmbedder:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from dvcp.errors import ConfigError, WeightsError
+from dvcp.errors import ConfigError
 from dvcp.nets.tcvc_paper import FLOWNET2_HINT, load_flownet2
 from dvcp.ops.flow import FlowSearch, dis_flow
 
 FLOWS = ("dis", "flownet2")
+
+
+def check_flow(name: str, weights: str | None) -> None:
+    """Raises ConfigError for an unknown name, for FlowNet2 without weights, and for DIS with any."""
+    if name not in FLOWS:
+        raise ConfigError(f"flow {name!r}", hint=" or ".join(FLOWS))
+    if name == "dis" and weights:
+        raise ConfigError("flow dis takes no weights", hint="leave them out, or use flownet2")
+    if name == "flownet2" and not weights:
+        raise ConfigError("flow flownet2 comes without weights", hint=f"flow_weights: {FLOWNET2_HINT}")
 
 
 def load_flow(name: str, weights: str | None, device: torch.device | str) -> FlowSearch:
@@ -20,15 +30,8 @@ def load_flow(name: str, weights: str | None, device: torch.device | str) -> Flo
         device: where FlowNet2 is to run; frames must lie there.
 
     Raises:
-        ConfigError: another name, or weights for DIS.
-        WeightsError: no weights for FlowNet2, or none that fit.
+        ConfigError: as :func:`check_flow`.
+        WeightsError: the weights cannot be read, or are of another network.
     """
-    if name not in FLOWS:
-        raise ConfigError(f"flow {name!r}", hint=" or ".join(FLOWS))
-    if name == "dis":
-        if weights:
-            raise ConfigError("flow dis takes no weights", hint="leave them out, or use flownet2")
-        return dis_flow
-    if not weights:
-        raise WeightsError("flow flownet2 comes without weights", hint=FLOWNET2_HINT)
-    return load_flownet2(weights).to(device).flow
+    check_flow(name, weights)
+    return dis_flow if weights is None else load_flownet2(weights).to(device).flow

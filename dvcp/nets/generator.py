@@ -28,6 +28,8 @@ class Generator(Protocol):
     @property
     def stride(self) -> int: ...
 
+    def to(self, device: torch.device) -> Generator: ...
+
     def features(self, luma: Tensor) -> Tensor:
         """G_E.
 

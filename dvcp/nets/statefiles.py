@@ -70,7 +70,10 @@ def state_of(data: bytes, path: str, hint: str, inside: str = "state_dict") -> d
     """
     try:
         found = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except pickle.UnpicklingError as error:
+        # torch's own words advise to run the file
+        raise WeightsError("is no checkpoint of tensors alone", file=path, hint=hint) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"is no checkpoint of tensors: {one_line(error)}", file=path, hint=hint) from error
     if isinstance(found, Mapping) and inside in found:
         found = found[inside]

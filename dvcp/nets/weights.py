@@ -98,6 +98,10 @@ def load_local(url: str = PAPER) -> KernelNet:
 def load_fusion(url: str, channels: int) -> FeatureFusion:
     """TCVC's fusion for a generator of so many ``channels``, in eval mode, float32. Raises as :func:`load_local`."""
     tensors = _tensors("tcvc.", url)
+    last = tensors.get("refine.conv3.bias")
+    if last is not None and len(last) != channels:
+        reason = f"its fusion is for features of {len(last)} channels, the generator's have {channels}"
+        raise WeightsError(reason, file=url, hint="dvcp train tcvc --generator NAME makes one for a generator")
     net = FeatureFusion.of(channels)
     _fill(net, tensors, url)
     return net.eval()

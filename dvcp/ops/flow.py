@@ -85,7 +85,9 @@ def resized(flow: Tensor, height: int, width: int) -> Tensor:
     if tuple(flow.shape[-2:]) == (height, width):
         return flow
     scale = torch.tensor([width / flow.shape[-1], height / flow.shape[-2]], device=flow.device)[:, None, None]
-    return F.interpolate(flow, size=(height, width), mode="area") * scale
+    if height < flow.shape[-2]:
+        return F.interpolate(flow, size=(height, width), mode="area") * scale
+    return F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False) * scale
 
 
 def standing(height: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -119,7 +119,6 @@ def train_colorizer(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(schedule.seed)
     net = Colorizer().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload] # not annotated
-    net.backbone.to(device)
     optimiser = torch.optim.AdamW(net.parameters(), lr=schedule.lr, betas=(0.9, 0.99), weight_decay=0.02)
 
     def draw(rng: np.random.Generator, count: int) -> Views:

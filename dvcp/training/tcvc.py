@@ -177,7 +177,7 @@ def train_tcvc(
     # From what motion alone brings: the refining begins as nothing.
     for parameter in fusion.refine.last.parameters():
         nn.init.zeros_(parameter)
-    studio = Studio(generator, fusion).to(device)
+    studio = Studio(generator.to(device), fusion).to(device)
     chosen, held = hold_out([Scene(clip.name, clip.planes) for clip in clips if len(clip) >= frames + 2])
     fixed = [draw_run(scene, frames + 2, np.random.default_rng(number)) for number, scene in enumerate(held)]
     optimiser = torch.optim.Adam(fusion.parameters(), lr=schedule.lr, betas=(0.9, 0.99))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from dvcp.loop import colorize_frames
 from dvcp.methods import create, names_for
 from dvcp.methods.base import Joining, Method, Reference, Window
 from dvcp.methods.tcvc import TemporallyConsistent, marks_of
+from dvcp.store.ledger import Ledger
 from tests.films import scene, small_weights
 
 SPEC = ColourSpec("bt601")
@@ -155,6 +158,11 @@ def test_settings_decide_window_and_digest(weights: str) -> None:
         ("tcvc", {"generator": "siggraph17"}, "siggraph17 comes without weights"),
         ("tcvc", {"generator_weights": "g.pth"}, "has its weights in --weights"),
         ("tcvc", {"seen_height": 1.5}, "height 1.5"),
+        ("tcvc", {"working_height": 0}, "height 0"),
+        ("tcvc", {"weights": 3}, "weights 3"),
+        ("tcvc", {"flow": "raft"}, "flow 'raft'"),
+        ("tcvc", {"flow": "flownet2"}, "flownet2 comes without weights"),
+        ("tcvc", {"flow_weights": "f.pth"}, "dis takes no weights"),
         ("tcvc-paper", {}, "comes without weights"),
         ("tcvc-paper", {"weights": "g.pth", "flow": "flownet2"}, "in its one file"),
         ("tcvc", {"name": "tcvc+"}, "by the name of the method"),
@@ -166,10 +174,39 @@ def test_wrong_settings_are_one_line(name: str, options: dict[str, object], said
     assert "\n" not in str(caught.value)
 
 
-def test_states_survive_their_file(weights: str) -> None:
-    method = create("tcvc", weights=weights, anchor_gap=4)
+def test_states_survive_their_file(weights: str, tmp_path: Path) -> None:
+    """Stored and read again they lead to the same bits: of a painted frame, behind a window on either way, of an anchor."""
+    method, ledger = create("tcvc", weights=weights, anchor_gap=4), Ledger(str(tmp_path))
     assert isinstance(method, TemporallyConsistent)
-    for state in (method.start(painted(0, 2), SPEC),):
-        assert all(isinstance(a, np.ndarray) and a.dtype != object for a in state.values())
-        with torch.inference_mode():
-            assert state["painting"].shape[0] == 3
+    luma = scene(3, 10)[0].astype(np.uint8)
+    first, later = Window((1, 2, 3, 4), luma[1:5], SPEC), Window((5, 6, 7, 8), luma[5:9], SPEC)
+    backward = Window((8, 7, 6, 5), luma[8:4:-1], SPEC)
+    start, end = (method.start(painted(k, 10), SPEC) for k in (0, 9))
+    given = [method.match(w, True) for w in (first, later, backward)]
+    states = {
+        "start": start,
+        "followed": method.propagate(start, first, given[0])[0],
+        "joined": method.join(start, first, given[0], method.behind(end, backward, given[2]))[0],
+    }
+    for key, state in states.items():
+        ledger.put_state(key, state)
+        again = ledger.get_state(key)
+        assert again is not None
+        for one, other in zip(*(method.propagate(s, later, given[1]) for s in (state, again)), strict=True):
+            if isinstance(one, dict):
+                assert isinstance(other, dict) and all(np.array_equal(one[k], other[k]) for k in one | other)
+            else:
+                np.testing.assert_array_equal(one.planes, other.planes)  # type: ignore[union-attr]
+    guessed, _ = method.propagate(None, first, method.match(first, False))
+    ledger.put_state("guessed", guessed)
+    again = ledger.get_state("guessed")
+    assert again is not None and all(np.array_equal(guessed[k], again[k]) for k in guessed | again)
+
+
+def test_big_windows_are_worked_on_frame_by_frame(weights: str) -> None:
+    """A picture's colours do not depend on how many stand in its window's arrays."""
+    method = create("colorizer", weights=weights, seen_height=64)
+    luma = scene(3, 3, size=(96, 128))[0].astype(np.uint8)
+    whole = colorize_frames(method, luma, {}, SPEC).planes
+    single = np.concatenate([colorize_frames(method, luma[k : k + 1], {}, SPEC).planes for k in range(3)])
+    np.testing.assert_array_equal(whole, single)
