@@ -22,17 +22,13 @@ from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Reference, Window
 from dvcp.methods.generating import enlarged, light_of, whole
 from dvcp.methods.grid import WorkingGrid
-from dvcp.nets.interval import behind, between
+from dvcp.nets.interval import behind, between, odds, trust
 from dvcp.ops.flow import resized, sample, standing
 
 if TYPE_CHECKING:
     from dvcp.methods.tcvc import TemporallyConsistent
 
 State = dict[str, NDArray[Any]]
-#: how fast trust falls with the luma that a place in the painting does not explain: e-fold at 1/12 of the range
-_LUMA = 12.0
-#: keeps odds finite
-_LEAST = 1 / 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +163,7 @@ def join(method: TemporallyConsistent, state: State, window: Window, evidence: E
     rear = later.carried(to_next.flip(0))[0].flip(0)
     sure_forth, sure_rear = _trust(forth, frames.luma), _trust(rear, frames.luma)
     steps = torch.arange(1, count + 1, device=method.device)[:, None, None, None]
-    nearer = (later.steps + count + 1 - steps) / (before.steps + steps)
-    prior = (nearer * (sure_forth + _LEAST) / (sure_rear + _LEAST)).log()
+    prior = odds(before.steps + steps, later.steps + count + 1 - steps, sure_forth, sure_rear)
     lights = torch.cat([light_of(x, before.features) for x in (before.seen, frames.seen, later.seen)])
     back = behind(later.features, resized(to_next, *size))
     leaning = F.interpolate(prior, size=size, mode="area")
@@ -185,5 +180,5 @@ def _searched(method: TemporallyConsistent, here: Tensor, there: Tensor, like: T
 
 
 def _trust(found: Tensor, luma: Tensor) -> Tensor:
-    """How well the painting's luma explains the frame's, in [0, 1]: of ``[..., 3, H, W]`` and ``[..., 1, H, W]``."""
-    return torch.exp(-_LUMA * (found[..., :1, :, :] - luma).abs())
+    """How well the painting's luma explains the frame's: of ``[T, 3, H, W]`` and ``[T, 1, H, W]``."""
+    return trust(found[:, :1], luma)

@@ -20,7 +20,7 @@ from dvcp.methods import painted
 from dvcp.methods.base import Chroma, Evidence, Reference, Window
 from dvcp.methods.colorizer import GUESS
 from dvcp.methods.generating import Generating, half, light_of, on_grid, whole
-from dvcp.nets.interval import behind, between
+from dvcp.nets.interval import behind, between, leaning
 from dvcp.ops.flow import resized, visible
 
 State = dict[str, NDArray[Any]]
@@ -70,11 +70,11 @@ class TemporallyConsistent(Generating):
             size = first.shape[-2:]
             to_next = torch.cat([resized(self.search(last, seen[:1]), *size), to_next])
             to_last = torch.cat([resized(self.search(seen[:1], last), *size), to_last])
-        lumas = self.fusion.luma_features(light_of(frames, first))
+        light = light_of(frames, first)
         total: Tensor | None = None
         for gap in self.gaps:
             ends = [mark + lead for mark in marks_of(len(seen), gap) if mark + lead > 0]
-            features = islice(self._between(first, {end: anchors[end - lead] for end in ends}, lumas, to_next, to_last), lead, None)
+            features = islice(self._between(first, {end: anchors[end - lead] for end in ends}, light, to_next, to_last), lead, None)
             made = torch.cat([self.generator.colours(f, s[None], window.colour.matrix) for f, s in zip(features, seen, strict=True)])
             # TCVC+ is an average of chroma, once, and not of pictures.
             total = made if total is None else total + made
@@ -107,14 +107,16 @@ class TemporallyConsistent(Generating):
         to_next, to_last = (resized(whole(evidence.arrays[name], self.device), *like.shape[-2:]) for name in ("to_next", "to_last"))
         return to_next, to_last
 
-    def _between(self, first: Tensor, ends: dict[int, Tensor], lumas: Tensor, to_next: Tensor, to_last: Tensor) -> Iterator[Tensor]:
+    def _between(self, first: Tensor, ends: dict[int, Tensor], light: Tensor, to_next: Tensor, to_last: Tensor) -> Iterator[Tensor]:
         """Features of every frame: anchors at 0 and at ``ends``, the others carried between them."""
-        at, features = 0, first
+        at, features, lumas = 0, first, self.fusion.luma_features(light)
         yield first
         for end, last in ends.items():
             back = behind(last, to_next[at + 1 : end])
-            for inner, _ in between(self.fusion, features, lumas[at : end + 1], back, to_last[at : end - 1]):
-                yield inner
+            if end > at + 1:
+                prior = leaning(light[at : end + 1], to_next[at:end], to_last[at:end])
+                for inner, _ in between(self.fusion, features, lumas[at : end + 1], back, to_last[at : end - 1], prior):
+                    yield inner
             yield last
             at, features = end, last
 

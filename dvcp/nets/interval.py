@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from dvcp.nets.tcvc import FeatureFusion
 from dvcp.ops.flow import warp
+
+#: how fast trust falls with the luma that is not explained: e-fold at 1/12 of the range
+_LUMA = 12.0
+#: keeps odds finite
+_LEAST = 1 / 255
 
 
 def behind(after: Tensor, to_next: Tensor) -> list[Tensor]:
@@ -24,6 +30,34 @@ def behind(after: Tensor, to_next: Tensor) -> list[Tensor]:
     for flow in to_next.flip(0):
         found.append(warp(found[-1], flow[None]))
     return found[::-1]
+
+
+def leaning(light: Tensor, to_next: Tensor, to_last: Tensor) -> Tensor:
+    """What speaks for the anchor before each frame of an interval, beside the features: how near it is, and how well its luma, brought
+    along, explains the frame's.
+
+    Args:
+        light: (L* - 50) / 100 of the interval, both anchors included ``[n + 2, 1, h, w]``.
+        to_next, to_last: motion between its frames, ``[n + 1, 2, h, w]``.
+
+    Returns:
+        Log-odds ``[n, 1, h, w]``.
+    """
+    count = len(light) - 2
+    rear = behind(light[-1:], to_next[1:])[:-1]
+    forth = behind(light[:1], to_last[:-1].flip(0))[-2::-1]
+    steps = torch.arange(1, count + 1, device=light.device)[:, None, None, None]
+    return odds(steps, count + 1 - steps, trust(torch.cat(forth), light[1:-1]), trust(torch.cat(rear), light[1:-1]))
+
+
+def trust(brought: Tensor, here: Tensor) -> Tensor:
+    """How well luma brought along explains a frame's own (any scale of range 1), in [0, 1]."""
+    return torch.exp(-_LUMA * (brought - here).abs())
+
+
+def odds(gone: Tensor, left: Tensor, forth: Tensor, rear: Tensor) -> Tensor:
+    """Log-odds for what came from before, ``gone`` frames, over what came from behind, ``left`` frames; ``forth`` and ``rear`` are trusts."""
+    return (left / gone * (forth + _LEAST) / (rear + _LEAST)).log()
 
 
 def between(

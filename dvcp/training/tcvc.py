@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dvcp.nets.generator import Generator, centred_lightness
-from dvcp.nets.interval import behind, between
+from dvcp.nets.interval import behind, between, leaning
 from dvcp.nets.tcvc import FeatureFusion
 from dvcp.ops.codes import from_codes
 from dvcp.ops.flow import dis_flow, resized, warp
@@ -97,7 +97,8 @@ class Studio(nn.Module):
         to_next, to_last = resized(run.to_next, height, width), resized(run.to_last, height, width)
         back = behind(last, to_next[1:])
         if fused:
-            inner = [f for f, _ in between(self.fusion, first, self.fusion.luma_features(light), back, to_last[:-1])]
+            prior = leaning(light, to_next, to_last)
+            inner = [f for f, _ in between(self.fusion, first, self.fusion.luma_features(light), back, to_last[:-1], prior)]
         else:
             ahead = [first]
             for flow in to_last[:-1]:
