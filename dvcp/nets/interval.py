@@ -56,7 +56,7 @@ def trust(brought: Tensor, here: Tensor) -> Tensor:
 
 
 def odds(gone: Tensor, left: Tensor, forth: Tensor, rear: Tensor) -> Tensor:
-    """Log-odds for what came from before, ``gone`` frames, over what came from behind, ``left`` frames; ``forth`` and ``rear`` are trusts."""
+    """Log-odds for what came from before, ``gone`` frames ago, over what came from behind, ``left`` frames off, as each is trusted."""
     return (left / gone * (forth + _LEAST) / (rear + _LEAST)).log()
 
 
