@@ -16,7 +16,7 @@ SHIPPED = ("dvcp", "exemplar", "local", "global", *_AUTOMATIC, "paper", "paper-l
 NAMES = (*SHIPPED, "exemplar-paper", "tcvc-paper")
 
 
-def create(name: str, **options: Any) -> Method:
+def create(name: str, /, **options: Any) -> Method:
     """Build a method.
 
     Args:
