@@ -34,4 +34,4 @@ def load_flow(name: str, weights: str | None, device: torch.device | str) -> Flo
         WeightsError: the weights cannot be read, or are of another network.
     """
     check_flow(name, weights)
-    return dis_flow if weights is None else load_flownet2(weights).to(device).flow
+    return load_flownet2(weights).to(device).flow if weights else dis_flow
