@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
-from dvcp.methods.generating import Generating, Settings, half, on_grid, whole
+from dvcp.methods.generating import Generating, Settings, half, whole
+from dvcp.nets.generator import on_grid
 
 State = dict[str, NDArray[Any]]
 #: how sure a guess is, of 1: an archivist should look at all of them

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec
 from dvcp.errors import ConfigError
@@ -19,7 +18,7 @@ from dvcp.methods.grid import WorkingGrid
 from dvcp.methods.networks import Networks
 from dvcp.nets import statefiles, tcvc_paper
 from dvcp.nets.flow import check_flow, load_flow
-from dvcp.nets.generator import Generator, centred_lightness
+from dvcp.nets.generator import Generator, on_grid
 from dvcp.nets.generators import check_generator, generator_digest, load_generator
 from dvcp.nets.tcvc import FeatureFusion
 from dvcp.nets.weights import TCVC, load_fusion, weights_digest
@@ -166,16 +165,6 @@ class Generating(Networks):
         """Y' ``[T, 1, h, w]`` at the size the generator sees, and its grid, of half that size."""
         grid = WorkingGrid.of(samples.shape[-2], samples.shape[-1], colour, self._seen_height)
         return grid.full(samples, self.device), grid
-
-
-def on_grid(luma: Tensor, planes: Tensor) -> Tensor:
-    """Y' ``[T, 1, h, w]`` on the grid of ``planes``, no finer."""
-    return luma if luma.shape[-2:] == planes.shape[-2:] else F.interpolate(luma, size=planes.shape[-2:], mode="area")
-
-
-def light_of(luma: Tensor, planes: Tensor) -> Tensor:
-    """What the fusion sees of Y' ``[T, 1, h, w]``: (L* - 50) / 100 on the grid of ``planes``."""
-    return centred_lightness(on_grid(luma, planes))
 
 
 def enlarged(chroma: Tensor, luma: Tensor, target: Tensor) -> Tensor:

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 
 from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Reference, Window
-from dvcp.methods.generating import enlarged, light_of, whole
+from dvcp.methods.generating import enlarged, whole
 from dvcp.methods.grid import WorkingGrid
-from dvcp.nets.interval import behind, between, odds, trust
+from dvcp.nets.generator import light_of
+from dvcp.nets.interval import ahead, behind, between, odds, trust
 from dvcp.ops.flow import resized, sample, standing
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ def follow(method: TemporallyConsistent, state: State, window: Window, evidence:
     side, frames = Side.of(state, method.device), Frames.of(method, window, evidence)
     flows = frames.from_side(method, side)
     found, place = side.carried(flows)
-    # behind() runs towards the first of what it is given.
-    features = behind(side.features, resized(flows, *side.features.shape[-2:]).flip(0))[-2::-1]
+    features = ahead(side.features, resized(flows, *side.features.shape[-2:]))
     made = frames.colours(method, features, window) + found[:, 1:]
     reached = Side(features[-1], place, side.painting, frames.full[-1:], frames.seen[-1:], side.steps + len(flows))
     return reached.state(), frames.given(made, _trust(found, frames.luma), window)
@@ -149,7 +149,7 @@ def retreat(method: TemporallyConsistent, state: State, window: Window, evidence
     """The backward leg across a window: F^b and the place in the later painting, and no colours."""
     side, frames = Side.of(state, method.device), Frames.of(method, window, evidence)
     flows = frames.from_side(method, side)
-    features = behind(side.features, resized(flows, *side.features.shape[-2:]).flip(0))[0]
+    features = ahead(side.features, resized(flows, *side.features.shape[-2:]))[-1]
     return Side(features, side.carried(flows)[1], side.painting, frames.full[-1:], frames.seen[-1:], side.steps + len(flows)).state()
 
 

@@ -19,7 +19,8 @@ from dvcp.colour import ColourSpec
 from dvcp.methods import painted
 from dvcp.methods.base import Chroma, Evidence, Reference, Window
 from dvcp.methods.colorizer import GUESS
-from dvcp.methods.generating import Generating, half, light_of, on_grid, whole
+from dvcp.methods.generating import Generating, half, whole
+from dvcp.nets.generator import light_of, on_grid
 from dvcp.nets.interval import behind, between, leaning
 from dvcp.ops.flow import resized, visible
 
@@ -48,8 +49,8 @@ class TemporallyConsistent(Generating):
             "to_last": half(resized(self.search(full[1:], full[:-1]), height, width)),
         } if len(full) > 1 else {}  # fmt: skip
         if not anchor:
-            marks = sorted({mark for gap in self.gaps for mark in marks_of(len(seen), gap)})
-            arrays["features"] = np.concatenate([half(self.generator.features(seen[mark : mark + 1])) for mark in marks])
+            anchors = [half(self.generator.features(seen[mark : mark + 1])) for mark in self._marks(len(seen))]
+            arrays["features"] = np.concatenate(anchors)
         return Evidence(arrays=arrays)
 
     @torch.inference_mode()
@@ -58,9 +59,8 @@ class TemporallyConsistent(Generating):
         if state is not None and "painting" in state:
             return painted.follow(self, state, window, evidence)
         seen, grid = self.seen(window.luma, window.colour)
-        marks = sorted({mark for gap in self.gaps for mark in marks_of(len(seen), gap)})
-        anchors = dict(zip(marks, whole(evidence.arrays["features"], self.device).split(1), strict=True))
-        to_next, to_last = self.motion(evidence, anchors[marks[0]])
+        anchors = dict(zip(self._marks(len(seen)), whole(evidence.arrays["features"], self.device).split(1), strict=True))
+        to_next, to_last = self.motion(evidence, anchors[len(seen) - 1])
         lead = int(state is not None)
         if state is None:
             first, frames = anchors[0] if 0 in anchors else self.generator.features(seen[:1]), seen
@@ -98,6 +98,10 @@ class TemporallyConsistent(Generating):
     @torch.inference_mode()
     def start(self, reference: Reference, colour: ColourSpec) -> State:
         return painted.start(self, reference, colour)
+
+    def _marks(self, count: int) -> list[int]:
+        """Anchors of a window of ``count`` frames, of all members of the ensemble."""
+        return sorted({mark for gap in self.gaps for mark in marks_of(count, gap)})
 
     def motion(self, evidence: Evidence, like: Tensor) -> tuple[Tensor, Tensor]:
         """Motion between the frames of a window on the grid of ``like``: to the next of each, to the last of each."""

@@ -60,6 +60,16 @@ def centred_lightness(luma: Tensor) -> Tensor:
     return (gray_to_lightness(luma) - 50) / 100
 
 
+def on_grid(luma: Tensor, planes: Tensor) -> Tensor:
+    """Y' ``[T, 1, h, w]`` on the grid of ``planes``, no finer."""
+    return luma if luma.shape[-2:] == planes.shape[-2:] else F.interpolate(luma, size=planes.shape[-2:], mode="area")
+
+
+def light_of(luma: Tensor, planes: Tensor) -> Tensor:
+    """What the fusion sees of Y' ``[T, 1, h, w]``: (L* - 50) / 100 on the grid of ``planes``."""
+    return centred_lightness(on_grid(luma, planes))
+
+
 def padded(planes: Tensor, multiple: int) -> Tensor:
     """Planes ``[T, C, h, w]`` whose last row and column are repeated up to a multiple of ``multiple``."""
     height, width = planes.shape[-2:]

@@ -16,6 +16,22 @@ _LUMA = 12.0
 _LEAST = 1 / 255
 
 
+def ahead(first: Tensor, to_last: Tensor) -> list[Tensor]:
+    """Features of the frames that follow one, by motion alone.
+
+    Args:
+        first: ``[1, C, h, w]``, features of that frame.
+        to_last: ``[n, 2, h, w]``, where each pixel of a frame lies in the one before it on this way, in pixels of this grid.
+
+    Returns:
+        n features ``[1, C, h, w]``, in the order of the frames.
+    """
+    found = [first]
+    for flow in to_last:
+        found.append(warp(found[-1], flow[None]))
+    return found[1:]
+
+
 def behind(after: Tensor, to_next: Tensor) -> list[Tensor]:
     """Backward propagation, eq. 2: F^b of the frames before one, by motion alone.
 
@@ -26,10 +42,7 @@ def behind(after: Tensor, to_next: Tensor) -> list[Tensor]:
     Returns:
         ``n + 1`` features ``[1, C, h, w]`` in film order, ``after`` the last of them.
     """
-    found = [after]
-    for flow in to_next.flip(0):
-        found.append(warp(found[-1], flow[None]))
-    return found[::-1]
+    return [*ahead(after, to_next.flip(0))[::-1], after]
 
 
 def leaning(light: Tensor, to_next: Tensor, to_last: Tensor) -> Tensor:
@@ -45,7 +58,7 @@ def leaning(light: Tensor, to_next: Tensor, to_last: Tensor) -> Tensor:
     """
     count = len(light) - 2
     rear = behind(light[-1:], to_next[1:])[:-1]
-    forth = behind(light[:1], to_last[:-1].flip(0))[-2::-1]
+    forth = ahead(light[:1], to_last[:-1])
     steps = torch.arange(1, count + 1, device=light.device)[:, None, None, None]
     return odds(steps, count + 1 - steps, trust(torch.cat(forth), light[1:-1]), trust(torch.cat(rear), light[1:-1]))
 
@@ -83,7 +96,7 @@ def between(
     last = first
     for k, flow in enumerate(to_last):
         around = (lumas[k : k + 1], lumas[k + 1 : k + 2], lumas[k + 2 : k + 3])
-        ahead = warp(last, flow[None])
-        leaning = None if prior is None else prior[k : k + 1]
-        last, weight = fusion.fuse(around, back[k], back[k + 1], ahead, last, prior=leaning)
+        forth = warp(last, flow[None])
+        leading = None if prior is None else prior[k : k + 1]
+        last, weight = fusion.fuse(around, back[k], back[k + 1], forth, last, prior=leading)
         yield last, weight

@@ -7,7 +7,6 @@ follows must not be what changes from frame to frame, or a film flickers before 
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,11 @@ from torch.nn import functional as F
 from dvcp.errors import ConfigError
 from dvcp.nets.colorizer import Colorizer
 from dvcp.ops.codes import from_codes
-from dvcp.training.clips import Clip, fingerprint, hold_out
+from dvcp.training.clips import Clip, hold_out
 from dvcp.training.local import augment_gray
 from dvcp.training.loop import Schedule, train
 from dvcp.training.losses import CODES
-from dvcp.training.scenes import Scene, cropped
+from dvcp.training.scenes import Scene, cropped, fingerprint_of
 
 log = logging.getLogger(__name__)
 #: size of a drawn picture, luma, and how far the second view may be shifted; all multiples of 2
@@ -134,8 +133,7 @@ def train_colorizer(
         return colour_loss(found, views.chroma.to(device)) + STEADY * steadiness(found, views.shift)
 
     log.info("colorizer: %s scenes, %d held out, %s", [len(kind) for kind in chosen], len(held), device)
-    every = [scene for kind in (*chosen, held) for scene in kind]
-    used = fingerprint(f"{s.name} {s.planes.shape} {zlib.crc32(s.planes[0].tobytes())}" for s in every)
+    used = fingerprint_of([scene for kind in (*chosen, held) for scene in kind])
     measured = train(
         net, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_scores(net, held),
         about={"stage": "colorizer", "data": used},

@@ -7,7 +7,6 @@ trained descriptors; whether it learns along is a setting. The discriminator lea
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from dvcp.ops.flow import sample
 from dvcp.ops.lab import ycbcr_to_rgb_planes
 from dvcp.ops.softmatch import Keys, Match, doubled, keys_of, soft_match
 from dvcp.training import losses
-from dvcp.training.clips import Clip, fingerprint, hold_out
+from dvcp.training.clips import Clip, hold_out
 from dvcp.training.loop import Schedule, train
-from dvcp.training.scenes import HEIGHT, WIDTH, Draw, Scene, Stock, places
+from dvcp.training.scenes import HEIGHT, WIDTH, Draw, Scene, Stock, fingerprint_of, places
 
 log = logging.getLogger(__name__)
 #: the paper's weights; that of the perceptual loss is for relative distances
@@ -230,7 +229,7 @@ def train_exemplar(
         return torch.stack([net(one.to(device)) for one in draws]).mean()
 
     log.info("exemplar: %d clips, %d held out, %d photographs, %s", len(chosen), len(held), len(photographs), device)
-    used = fingerprint(f"{s.name} {s.planes.shape} {zlib.crc32(s.planes[0].tobytes())}" for s in (*chosen, *held, *photographs))
+    used = fingerprint_of([*chosen, *held, *photographs])
     about = {"stage": "exemplar", "frames": frames, "along": along, "data": used, "start": start, "backbone": backbone.weights_digest}
     measured = train(
         studio, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_psnr(studio, held), about=about

@@ -7,6 +7,7 @@ the same scene (its truth is known then) or one found alike among all others. Re
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,6 +24,7 @@ from dvcp.errors import ConfigError, DvcpError
 from dvcp.media.stills import read_still
 from dvcp.ops.codes import from_codes, to_codes
 from dvcp.ops.flow import half_flow, standing
+from dvcp.training.clips import fingerprint
 from dvcp.training.local import augment_gray
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,11 @@ class Draw:
         """The same on another device."""
         moved = {name: getattr(self, name).to(device) for name in ("luma", "truth", "place", "reference")}
         return replace(self, **moved)
+
+
+def fingerprint_of(scenes: Sequence[Scene]) -> str:
+    """:func:`dvcp.training.clips.fingerprint` of scenes, by name, size and the first picture of each."""
+    return fingerprint(f"{s.name} {s.planes.shape} {zlib.crc32(s.planes[0].tobytes())}" for s in scenes)
 
 
 def load_photographs(folder: str) -> list[Scene]:

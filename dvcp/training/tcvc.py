@@ -6,7 +6,6 @@ G stands still; it gives the features of the anchors and makes colours of what t
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dvcp.nets.generator import Generator, centred_lightness
-from dvcp.nets.interval import behind, between, leaning
+from dvcp.nets.generator import Generator, light_of
+from dvcp.nets.interval import ahead, behind, between, leaning
 from dvcp.nets.tcvc import FeatureFusion
 from dvcp.ops.codes import from_codes
 from dvcp.ops.flow import dis_flow, resized, warp
-from dvcp.training.clips import Clip, fingerprint, hold_out
+from dvcp.training.clips import Clip, hold_out
 from dvcp.training.local import augment_gray
 from dvcp.training.loop import Schedule, train
 from dvcp.training.losses import CODES
-from dvcp.training.scenes import Scene, cropped
+from dvcp.training.scenes import Scene, cropped, fingerprint_of
 
 log = logging.getLogger(__name__)
 #: size of a drawn frame, luma
@@ -74,6 +73,24 @@ def draw_run(scene: Scene, frames: int, rng: np.random.Generator) -> Run:
     return measured_run(luma.clamp(0, 1))
 
 
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """A run as the fusion meets it, on the grid of the generator's features.
+
+    Attributes:
+        first: features of the first anchor ``[1, C, h, w]``.
+        back: F^b of the internal frames, and the features of the last anchor.
+        light: (L* - 50) / 100 ``[T, 1, h, w]``.
+        to_next, to_last: motion, as in :class:`Run`.
+    """
+
+    first: Tensor
+    back: list[Tensor]
+    light: Tensor
+    to_next: Tensor
+    to_last: Tensor
+
+
 class Studio(nn.Module):
     """The fusion that learns and the generator that does not."""
 
@@ -87,37 +104,30 @@ class Studio(nn.Module):
     def generator(self) -> Generator:
         return self._generator[0]
 
-    def colours(self, run: Run, *, fused: bool = True) -> tuple[Tensor, Tensor]:
-        """Chroma ``[T, 2, h, w]`` and its luma, centred lightness ``[T, 1, h, w]``; not ``fused``: F^b and F^f half and half."""
-        generator = self.generator
+    def sides(self, run: Run) -> Sides:
+        """Both anchors, and what the backward pass brings."""
         with torch.no_grad():
-            first, last = generator.features(run.luma[[0, -1]]).split(1)
-        height, width = first.shape[-2:]
-        light = centred_lightness(F.interpolate(run.luma, size=(height, width), mode="area"))
-        to_next, to_last = resized(run.to_next, height, width), resized(run.to_last, height, width)
-        back = behind(last, to_next[1:])
-        if fused:
-            prior = leaning(light, to_next, to_last)
-            inner = [f for f, _ in between(self.fusion, first, self.fusion.luma_features(light), back, to_last[:-1], prior)]
-        else:
-            ahead = [first]
-            for flow in to_last[:-1]:
-                ahead.append(warp(ahead[-1], flow[None]))
-            inner = [(a + b) / 2 for a, b in zip(ahead[1:], back[:-1], strict=True)]
-        return generator.colours(torch.cat([first, *inner, last]), run.luma), light
+            first, last = self.generator.features(run.luma[[0, -1]]).split(1)
+            to_next, to_last = (resized(flow, *first.shape[-2:]) for flow in (run.to_next, run.to_last))
+            return Sides(first, behind(last, to_next[1:]), light_of(run.luma, first), to_next, to_last)
+
+    def fused(self, sides: Sides) -> list[Tensor]:
+        """F~ of the internal frames."""
+        prior, lumas = leaning(sides.light, sides.to_next, sides.to_last), self.fusion.luma_features(sides.light)
+        return [features for features, _ in between(self.fusion, sides.first, lumas, sides.back, sides.to_last[:-1], prior)]
+
+    def colours(self, run: Run, sides: Sides, inner: Sequence[Tensor]) -> Tensor:
+        """Chroma of all frames ``[T, 2, h, w]``, given the features of the internal ones."""
+        return self.generator.colours(torch.cat([sides.first, *inner, sides.back[-1]]), run.luma)
 
     def forward(self, run: Run) -> Tensor:
         """The temporal warping loss of one run, in code values squared, and that colours do not pale."""
-        chroma, light = self.colours(run)
+        sides = self.sides(run)
+        chroma = self.colours(run, sides, self.fused(sides))
         with torch.no_grad():
-            brought = self.generator.colours(torch.cat(self.brought(run)), run.luma[1:-1]).abs().mean()
+            brought = self.generator.colours(torch.cat(sides.back[:-1]), run.luma[1:-1]).abs().mean()
         lost = 1 - chroma[1:-1].abs().mean() / brought.clamp(min=1e-4)
-        return warping_loss(run, chroma, light) + KEEP * lost.clamp(min=0).square()
-
-    def brought(self, run: Run) -> list[Tensor]:
-        """F^b of the internal frames."""
-        last = self.generator.features(run.luma[-1:])
-        return behind(last, resized(run.to_next[1:], *last.shape[-2:]))[:-1]
+        return warping_loss(run, chroma, sides.light) + KEEP * lost.clamp(min=0).square()
 
 
 def warping_loss(run: Run, chroma: Tensor, light: Tensor) -> Tensor:
@@ -143,9 +153,11 @@ def held_out_scores(studio: Studio, runs: Sequence[Run]) -> dict[str, float]:
     device = next(studio.parameters()).device
     scores = []
     for run in (one.to(device) for one in runs):
-        (fused, light), (mixed, _) = studio.colours(run), studio.colours(run, fused=False)
+        sides = studio.sides(run)
+        halves = [(a + b) / 2 for a, b in zip(ahead(sides.first, sides.to_last[:-1]), sides.back[:-1], strict=True)]
+        fused, mixed = (studio.colours(run, sides, inner) for inner in (studio.fused(sides), halves))
         single = torch.cat([generator.colours(generator.features(f[None]), f[None]) for f in run.luma])
-        losses = [float(warping_loss(run, chroma, light)) for chroma in (fused, mixed, single)]
+        losses = [float(warping_loss(run, chroma, sides.light)) for chroma in (fused, mixed, single)]
         scores.append([*losses, float(fused.abs().mean()), float(single.abs().mean())])
     loss, half, single_loss, kept, whole = np.mean(scores, axis=0)
     return {"fused": float(loss), "mixed": float(half), "single": float(single_loss), "kept": float(kept / max(whole, 1e-6))}
@@ -190,7 +202,7 @@ def train_tcvc(
         return torch.stack([net(run.to(device)) for run in runs]).mean()
 
     log.info("tcvc: %d clips, %d held out, %s", len(chosen), len(held), device)
-    used = fingerprint(f"{s.name} {s.planes.shape} {zlib.crc32(s.planes[0].tobytes())}" for s in (*chosen, *held))
+    used = fingerprint_of([*chosen, *held])
     measured = train(
         studio, optimiser, schedule, folder, draw=draw, loss_of=loss_of, held_out=lambda: held_out_scores(studio, fixed),
         about={"stage": "tcvc", "frames": frames, "data": used, "start": start},

@@ -57,7 +57,8 @@ def test_the_fusion_learns_the_generator_does_not_and_no_truth_is_seen(generator
 def test_anchors_keep_the_generator_s_colours(generator: Colorizer) -> None:
     studio, one = Studio(generator, FeatureFusion.of(generator.channels)), run(4)
     with torch.no_grad():
-        chroma, _ = studio.colours(one)
+        sides = studio.sides(one)
+        chroma = studio.colours(one, sides, studio.fused(sides))
         for end in (0, -1):
             torch.testing.assert_close(chroma[end], generator(one.luma[[end]])[0], atol=1e-5, rtol=1e-4)
 
