@@ -15,8 +15,8 @@ from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError, VerifyError
 from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
+from dvcp.media.profiles import MASTER, PROFILES
 from dvcp.media.source import stem
-from dvcp.media.writer import Profile
 from dvcp.methods import NAMES, SHIPPED, names_for
 from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.references import Missing
@@ -133,7 +133,7 @@ def colorize(
         ),
     ] = None,
     method: Annotated[str, typer.Option(help=" | ".join(NAMES))] = "dvcp",
-    profile: Annotated[Profile, typer.Option(help="master: FFV1/Matroska, luma bit for bit. access: H.264/MP4.")] = Profile.MASTER,
+    profile: Annotated[str, typer.Option(help=" ".join(f"{p.name}: {p.about}." for p in PROFILES.values()))] = MASTER.name,
     shot_list: Annotated[
         str | None, typer.Option("--shots", help="Edited shot list; default: that beside the stills, else find the cuts.")
     ] = None,

@@ -19,7 +19,6 @@ from dvcp.errors import DvcpError, VerifyError
 from dvcp.media.compare import Comparison
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import find_sources, stem
-from dvcp.media.writer import Profile
 from dvcp.runtime.cluster import PoolSettings, connected
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.picture import before_after
@@ -132,7 +131,7 @@ def colorize_archive(
     films = find_sources(sources)
     if len(films) > 1 and not out.endswith("/"):
         out += "/"
-    base = JobSettings("", references, out, method, options or {}, Profile(profile), missing=Missing(missing), take=take, pools=pools)
+    base = JobSettings("", references, out, method, options or {}, profile, missing=Missing(missing), take=take, pools=pools)
     outcomes = []
     with connected(pools):
         for film in films:

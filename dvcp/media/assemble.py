@@ -19,8 +19,9 @@ from av.video.stream import VideoStream
 from dvcp.errors import MediaError
 from dvcp.media.matroska import complete_video_track
 from dvcp.media.probe import VideoInfo, video_stream
+from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
-from dvcp.media.writer import Profile, writing
+from dvcp.media.writer import writing
 from dvcp.timing import Span
 
 #: written by muxers about themselves or about the file they wrote; not facts about the film
@@ -81,7 +82,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
         source = stack.enter_context(open_input(info.url))
         first = stack.enter_context(open_input(segments[0][0]))
         clock = output_clock(info)
-        with writing(out), av.open(av_path(out), "w", format=_format(profile), container_options=_options(profile, clock)) as output:
+        with writing(out), av.open(av_path(out), "w", format=profile.container, container_options=_options(profile, clock)) as output:
             template = video_stream(first, segments[0][0])
             video = output.add_stream_from_template(template, opaque=True)
             video.time_base = clock.timebase
@@ -100,17 +101,13 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
             tracks = heapq.merge(_video(segments, info, video, clock, parameters), _copies(source, copied, clock), key=lambda item: item[0])
             for _, packet in tracks:
                 output.mux(packet)
-    if profile is Profile.MASTER:
+    if profile.container == "matroska":
         complete_video_track(out, info.sample_aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)
     return warnings
 
 
-def _format(profile: Profile) -> str:
-    return "matroska" if profile is Profile.MASTER else "mp4"
-
-
 def _options(profile: Profile, clock: Clock) -> dict[str, str]:
-    if profile is Profile.MASTER:
+    if profile.container == "matroska":
         # AAC starts with priming before zero; by default Matroska moves the whole film 21 ms to make room for it
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     # the default movie timescale of 1000 would round the start of a film that does not begin at zero

@@ -14,9 +14,10 @@ import numpy as np
 from dvcp.errors import MediaError
 from dvcp.media.assemble import output_clock
 from dvcp.media.probe import VideoInfo, probe
+from dvcp.media.profiles import Profile
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import open_input
-from dvcp.media.writer import Profile, to_8_bit
+from dvcp.media.writer import to_8_bit
 from dvcp.methods.base import Samples
 from dvcp.timing import Span
 
@@ -31,12 +32,12 @@ class Comparison:
 
     Attributes:
         frames: frames compared.
-        differing_luma_samples: over all frames; for the access profile, which is lossy, not a fault by itself.
+        differing_luma_samples: over all frames; for a lossy profile not a fault by itself.
         frames_with_differing_luma: the first 20 frame numbers.
         pts_differing: frames not shown at the source's time as the output's container rounds it.
         audio_equal: every track is there, its bytes equal and in order, its times within the container's rounding.
         problems: one line each; empty when the output is what it should be.
-        lossy: True for the access profile.
+        lossy: True for a lossy profile.
         min_luma_psnr: of the worst frame, in dB, infinite when every sample is equal.
     """
 
@@ -59,7 +60,7 @@ def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
         MediaError: a file that cannot be read at all.
     """
     out, source = probe(out_url), probe(source_url)
-    lossy = profile is Profile.ACCESS
+    lossy = profile.lossy
     problems: list[str] = []
     if len(out.frames) != len(source.frames):
         problems.append(f"{len(out.frames)} frames instead of {len(source.frames)}")

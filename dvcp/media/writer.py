@@ -7,10 +7,9 @@ import errno
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from enum import StrEnum
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import av
 import numpy as np
@@ -23,26 +22,10 @@ from numpy.typing import NDArray
 from dvcp.colour import subsample_chroma, upsample_chroma
 from dvcp.errors import MediaError, StoreError
 from dvcp.media.pixels import plane_view, yuv_name
-from dvcp.media.probe import FIELD_ORDERS, FULL_RANGE, LIMITED_RANGE, VideoInfo
+from dvcp.media.probe import FIELD_ORDERS, FULL_RANGE, INTERLACED, LIMITED_RANGE, VideoInfo
+from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path
 from dvcp.methods.base import Samples
-
-
-class Profile(StrEnum):
-    """What is delivered.
-
-    ``MASTER``: FFV1 version 3, intra only, slices with checksums; depth, size and chroma grid of the source (4:2:0 for gray).
-    ``ACCESS``: H.264 4:2:0 8 bit for viewing, without B-frames; deeper sources are rounded to 8 bits, and an odd size is extended to
-    the next even one by repeating the last column or row (4:2:0 cropping in H.264 counts in twos, so it cannot be tagged away).
-    """
-
-    MASTER = "master"
-    ACCESS = "access"
-
-    @property
-    def suffix(self) -> str:
-        """File name suffix of the assembled output."""
-        return ".mkv" if self is Profile.MASTER else ".mp4"
 
 
 class SegmentWriter:
@@ -82,10 +65,10 @@ class SegmentWriter:
         if (luma.shape, chroma.shape) != shape or luma.dtype != info.colour.dtype or chroma.dtype != info.colour.dtype:
             found = f"{luma.shape} {luma.dtype} and {chroma.shape} {chroma.dtype}"
             raise ValueError(f"expected luma and chroma of shape {shape} and type {info.colour.dtype.__name__}, got {found}")
-        depth = info.colour.depth if self._profile is Profile.MASTER else 8
+        lossless, depth = self._profile.depth is None, self._profile.depth or info.colour.depth
         with writing(self._path):
             for y, c in zip(luma, chroma, strict=True):
-                picture = (y, c[0], c[1]) if self._profile is Profile.MASTER else access_planes(y, c, info)
+                picture = (y, c[0], c[1]) if lossless else access_planes(y, c, info)
                 frame = VideoFrame(self._stream.width, self._stream.height, self._stream.pix_fmt or "")
                 for index, samples in enumerate(picture):
                     plane_view(frame, index, depth)[:] = samples
@@ -105,36 +88,29 @@ class SegmentWriter:
             self._container.mux(self._stream.encode(None))
 
     def _add_stream(self) -> VideoStream:
-        info, master = self._info, self._profile is Profile.MASTER
+        info, profile = self._info, self._profile
         # Matroska segments count in milliseconds: a faster clock would give two frames one time stamp
         rate = min(max(info.average_rate, Fraction(1)), Fraction(500)).limit_denominator(1001)
-        options = MASTER_OPTIONS if master else ACCESS_OPTIONS
-        interlaced = info.field_order in ("tt", "bb", "tb", "bt")
-        if interlaced and not master:
-            options = options | {"x264-params": "tff=1" if info.field_order in ("tt", "tb") else "bff=1"}
-        stream = self._container.add_stream("ffv1" if master else "libx264", rate=rate, options=options)
+        options = dict(profile.options)
+        flags = int(Flags.bitexact)
+        if profile.interlaced and info.field_order in INTERLACED:
+            options |= [profile.interlaced[info.field_order in ("bb", "bt")]]
+            flags |= int(Flags.interlaced_dct | Flags.interlaced_me)
+        stream = cast(VideoStream, self._container.add_stream(profile.codec, rate=rate, options=options))
         context = stream.codec_context
-        if master:
-            stream.width, stream.height = info.width, info.height
-            stream.pix_fmt = yuv_name(info.colour.depth, info.colour.subsample)
-        else:
-            stream.width, stream.height = info.width + info.width % 2, info.height + info.height % 2
-            stream.pix_fmt = "yuv420p"
+        even = (info.width % 2, info.height % 2) if profile.even else (0, 0)
+        stream.width, stream.height = info.width + even[0], info.height + even[1]
+        stream.pix_fmt = yuv_name(profile.depth or info.colour.depth, profile.subsample or info.colour.subsample)
         context.time_base = 1 / rate
         context.sample_aspect_ratio = info.sample_aspect
         context.colorspace = matrix_code(info)
         context.color_range = FULL_RANGE if info.colour.full_range else LIMITED_RANGE
         context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
         context.field_order = FIELD_ORDERS.index(info.field_order)
-        context.flags |= int(Flags.bitexact) | (int(Flags.interlaced_dct | Flags.interlaced_me) if interlaced and not master else 0)
+        context.flags |= flags
         # x264's decisions depend on its number of threads, so the number is fixed, whatever the machine has
         context.thread_count = 2
         return stream
-
-
-#: FFV1 chooses its own number of slices (4 at least above CIF): a fixed one is refused for small pictures
-MASTER_OPTIONS = {"level": "3", "g": "1", "slicecrc": "1"}
-ACCESS_OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}
 
 
 def matrix_code(info: VideoInfo) -> int:

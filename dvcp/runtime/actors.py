@@ -22,9 +22,10 @@ from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
 from dvcp.errors import ReferenceError
 from dvcp.loop import blend, nearness, verbatim
 from dvcp.media.probe import VideoInfo
+from dvcp.media.profiles import profile_of
 from dvcp.media.reader import FrameReader, windows
 from dvcp.media.stills import read_still, reference_from_still
-from dvcp.media.writer import Profile, SegmentWriter
+from dvcp.media.writer import SegmentWriter
 from dvcp.methods import create
 from dvcp.methods.base import Chroma, Evidence, Fusing, Joining, Method, Proposals, Reference, Window
 from dvcp.runtime.plan import Leg, ReferenceSource, Segment
@@ -284,7 +285,7 @@ class Writer(Actor):
                 return
             with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
                 path = os.path.join(folder, "segment.mkv")
-                with FrameReader(work.info) as reader, SegmentWriter(path, work.info, Profile(segment.identity.profile)) as out:
+                with FrameReader(work.info) as reader, SegmentWriter(path, work.info, profile_of(segment.identity.profile)) as out:
                     for block in stream:
                         span, chroma, confidence = ray.get(block)
                         out.write(reader.luma(span), chroma)

@@ -15,8 +15,8 @@ from dvcp.errors import ConfigError, StoreError
 from dvcp.media.assemble import assemble
 from dvcp.media.compare import Comparison, compare
 from dvcp.media.probe import VideoInfo, probe
+from dvcp.media.profiles import MASTER, Profile, profile_for, profile_of
 from dvcp.media.source import content_digest, stem
-from dvcp.media.writer import Profile
 from dvcp.methods import create
 from dvcp.methods.base import Method
 from dvcp.runtime import driver, guess
@@ -47,7 +47,7 @@ class JobSettings:
         out: output file, or a folder ending in "/".
         method: one of :data:`dvcp.methods.NAMES`.
         options: of the method, e.g. ``{"weights": "w.safetensors"}``.
-        profile: master or access.
+        profile: name of one of :data:`dvcp.media.profiles.PROFILES`.
         shots: an edited shot list; None takes the exporter's list beside the references, else finds the cuts.
         at: frame a single picture paints.
         missing: what a shot without a still gets when no loose picture fits.
@@ -62,7 +62,7 @@ class JobSettings:
     out: str
     method: str = "dvcp"
     options: dict[str, Any] = field(default_factory=dict)
-    profile: Profile = Profile.MASTER
+    profile: str = MASTER.name
     shots: str | None = None
     at: int | None = None
     missing: Missing = Missing.NEAREST
@@ -131,13 +131,14 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     if info.colour.assumed:
         warnings.append(f"{info.url}: carries no colour matrix; {info.colour.matrix} is assumed from its height")
     digest = content_digest(settings.source)
-    output = Output.at(settings.out, settings.source, "_colour" + settings.profile.suffix)
-    if not output.file_url.endswith(settings.profile.suffix):
+    profile = profile_of(settings.profile)
+    output = Output.at(settings.out, settings.source, "_colour" + profile.suffix)
+    if not output.file_url.endswith(profile.suffix):
         raise ConfigError(
-            f"profile {settings.profile} writes {settings.profile.suffix} files", file=output.file_url, hint="change --out or --profile"
+            f"profile {profile.name} writes {profile.suffix} files", file=output.file_url, hint="change --out or --profile"
         )
     claim(output, digest, settings.source)
-    space, needed = free_space(output.ledger_url), _estimate(info, settings.profile)
+    space, needed = free_space(output.ledger_url), _estimate(info, profile)
     if space is not None and space < needed:
         message = f"needs about {needed >> 20} MiB, {space >> 20} MiB are free"
         raise StoreError(message, file=output.file_url, hint="free space or choose another --out")
@@ -146,7 +147,7 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     assignments, doubts = ([], []) if settings.method == "gray" else _assigned(settings, method, info, shots, output)
     warnings += doubts
     planner = Planner(
-        info, digest, method.digest(), method.window.frames, settings.profile.value, _segment_frames(settings, info), method.automatic
+        info, digest, method.digest(), method.window.frames, profile.name, _segment_frames(settings, info), method.automatic
     )
     plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
     return Job(
@@ -173,7 +174,7 @@ def _assigned(
 def _estimate(info: VideoInfo, profile: Profile) -> int:
     """Bytes the output may take: segments and the file joined from them, FFV1 at about half of raw."""
     raw = info.width * info.height * 3 // 2 * (2 if info.colour.depth > 8 else 1) * len(info.frames)
-    return raw // (1 if profile is Profile.MASTER else 20)
+    return raw // (20 if profile.lossy else 1)
 
 
 def _segment_frames(settings: JobSettings, info: VideoInfo) -> int:
@@ -241,8 +242,9 @@ def deliver(job: Job) -> list[str]:
                 path = os.path.join(scratch, f"{k:06d}.mkv")
                 files.fetch_file(url, path)
             parts.append((path, record.span))
-        joined = os.path.join(scratch, "joined" + job.settings.profile.suffix)
-        warnings += assemble(parts, job.info, joined, job.settings.profile)
+        profile = profile_of(job.settings.profile)
+        joined = os.path.join(scratch, "joined" + profile.suffix)
+        warnings += assemble(parts, job.info, joined, profile)
         digest = files.put_file(joined, job.output.file_url)
     write_pts(job.output, job.info.frames)
     write_provenance(job.output, _provenance(job, records, digest))
@@ -260,7 +262,7 @@ def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict
     ]  # fmt: skip
     data = provenance(
         source_url=job.settings.source, source_sha256=job.source_digest, output=job.output, output_sha256=digest,
-        profile=job.settings.profile.value, method=job.settings.method, method_digest=job.method_digest, settings=settings,
+        profile=job.settings.profile, method=job.settings.method, method_digest=job.method_digest, settings=settings,
         references=references, shots=[s.span for s in job.shots.shots], guessed={a.shot for a in job.assignments if a.guessed},
         records=records, started=job.started, ended=datetime.now(UTC),
     )  # fmt: skip
@@ -273,8 +275,7 @@ def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
     Returns:
         The comparison and all problems, one line each (empty = the output is what it claims to be).
     """
-    profile = Profile.ACCESS if out.endswith(Profile.ACCESS.suffix) else Profile.MASTER
-    comparison = compare(out, source, profile)
+    comparison = compare(out, source, profile_for(out))
     problems = list(comparison.problems)
     output = Output(files.absolute(out))
     data = files.get_bytes(output.report_url("provenance.json"))

@@ -16,9 +16,9 @@ from dvcp.colour import unit_to_chroma
 from dvcp.errors import ConfigError, MediaError, ReferenceError, StoreError
 from dvcp.loop import colorize_frames
 from dvcp.media.probe import probe
+from dvcp.media.profiles import ACCESS, MASTER, PROFILES
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import read_still, reference_from_still, write_still
-from dvcp.media.writer import Profile
 from dvcp.methods import create
 from dvcp.methods.base import Reference
 from dvcp.runtime import guess
@@ -128,12 +128,12 @@ def test_a_second_run_computes_nothing_and_a_new_still_only_its_shot(tmp_path: P
 
 def test_ten_bits_and_both_profiles_verify(tmp_path: Path, run: Run) -> None:
     film = make_film(tmp_path, depth=10)
-    for profile in Profile:
-        job, _ = run(settings(film, tmp_path / f"{profile}{profile.suffix}", profile=profile))
+    for profile in PROFILES.values():
+        job, _ = run(settings(film, tmp_path / f"{profile.name}{profile.suffix}", profile=profile.name))
         comparison, problems = verify_output(job.output.file_url, str(film.gray))
         assert problems == []
-        assert comparison.lossy == (profile is Profile.ACCESS)
-        if profile is Profile.MASTER:
+        assert comparison.lossy == (profile is ACCESS)
+        if profile is MASTER:
             assert probe(job.output.file_url).pix_fmt == "yuv420p10le"
             assert comparison.differing_luma_samples == 0
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from dvcp.media.assemble import assemble
 from dvcp.media.pixels import layout_of, plane_view
 from dvcp.media.probe import probe
+from dvcp.media.profiles import Profile
 from dvcp.media.reader import FrameReader
-from dvcp.media.writer import Profile, SegmentWriter
+from dvcp.media.writer import SegmentWriter
 from dvcp.timing import Span
 
 TWENTY_FIVE = Fraction(1, 25)
@@ -103,7 +104,7 @@ def deliver(source: str, folder: Path, profile: Profile, cuts: Sequence[int] = (
     segments = []
     with FrameReader(info) as reader:
         for first, stop in zip(cuts, [*cuts[1:], len(info.frames)], strict=True):
-            path = str(folder / f"{profile}-{first}.mkv")
+            path = str(folder / f"{profile.name}-{first}.mkv")
             with SegmentWriter(path, info, profile) as writer:
                 writer.write(*reader.planes(Span(first, stop)))
             segments.append((path, Span(first, stop)))

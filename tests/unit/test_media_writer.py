@@ -8,8 +8,9 @@ import pytest
 
 from dvcp.errors import StoreError
 from dvcp.media.probe import probe
+from dvcp.media.profiles import ACCESS, MASTER, PROFILES, Profile
 from dvcp.media.reader import FrameReader
-from dvcp.media.writer import Profile, SegmentWriter, to_8_bit
+from dvcp.media.writer import SegmentWriter, to_8_bit
 from dvcp.timing import Span
 from tests.unit.media_clips import make_film, noise, ramp
 
@@ -31,7 +32,7 @@ def test_master_keeps_every_sample_depth_and_grid_at_odd_sizes(tmp_path: Path, p
     source = probe(make_film(tmp_path / "in.mkv", luma, pix_fmt=pix_fmt))
     with FrameReader(source) as reader:
         _, chroma = reader.planes(Span(0, 5))
-    info = probe(_write(source.url, tmp_path / "out.mkv", Profile.MASTER))
+    info = probe(_write(source.url, tmp_path / "out.mkv", MASTER))
     assert (info.pix_fmt, info.codec) == (kept, "ffv1")
     with FrameReader(info) as reader:
         found, colours = reader.planes(Span(0, 5))
@@ -42,20 +43,20 @@ def test_master_keeps_every_sample_depth_and_grid_at_odd_sizes(tmp_path: Path, p
 def test_synthesised_chroma_arrives(tmp_path: Path) -> None:
     info = probe(make_film(tmp_path / "in.mkv", noise(2, 33, 47), pix_fmt="gray"))
     chroma = noise(4, 17, 24, seed=3).reshape(2, 2, 17, 24)
-    with FrameReader(info) as reader, SegmentWriter(str(tmp_path / "o.mkv"), info, Profile.MASTER) as writer:
+    with FrameReader(info) as reader, SegmentWriter(str(tmp_path / "o.mkv"), info, MASTER) as writer:
         writer.write(reader.luma(Span(0, 2)), chroma)
     with FrameReader(probe(str(tmp_path / "o.mkv"))) as reader:
         np.testing.assert_array_equal(reader.planes(Span(0, 2))[1], chroma)
 
 
-@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("profile", list(PROFILES.values()))
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, profile: Profile) -> None:
     source = make_film(tmp_path / "in.mkv", ramp(9, 48, 64))
     first, second = (Path(_write(source, tmp_path / name, profile)).read_bytes() for name in ("a.mkv", "b.mkv"))
     assert first == second
 
 
-@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("profile", list(PROFILES.values()))
 def test_colour_tags_and_field_order_are_carried(tmp_path: Path, profile: Profile) -> None:
     tags = {"colorspace": 9, "color_range": 2, "color_primaries": 9, "color_trc": 14, "field_order": 2}
     info = probe(_write(make_film(tmp_path / "in.mkv", ramp(3, 48, 64), tags=tags), tmp_path / "o.mkv", profile))
@@ -66,7 +67,7 @@ def test_colour_tags_and_field_order_are_carried(tmp_path: Path, profile: Profil
 
 def test_access_is_even_sized_8_bit_and_every_packet_in_order(tmp_path: Path) -> None:
     wide = ramp(12, 33, 47).astype(np.uint16) << 2
-    path = _write(make_film(tmp_path / "in.mkv", wide, pix_fmt="yuv422p10le"), tmp_path / "o.mkv", Profile.ACCESS)
+    path = _write(make_film(tmp_path / "in.mkv", wide, pix_fmt="yuv422p10le"), tmp_path / "o.mkv", ACCESS)
     info = probe(path)
     assert (info.width, info.height, info.pix_fmt, info.codec) == (48, 34, "yuv420p", "h264")
     with av.open(path) as container:
@@ -84,7 +85,7 @@ def test_rounding_to_8_bits() -> None:
 
 def test_shapes_that_are_not_the_films_are_refused(tmp_path: Path) -> None:
     info = probe(make_film(tmp_path / "in.mkv", noise(1, 32, 32)))
-    with SegmentWriter(str(tmp_path / "o.mkv"), info, Profile.MASTER) as writer:
+    with SegmentWriter(str(tmp_path / "o.mkv"), info, MASTER) as writer:
         with pytest.raises(ValueError, match="expected luma and chroma of shape"):
             writer.write(noise(1, 32, 30), noise(2, 16, 16).reshape(1, 2, 16, 16))
         writer.write(noise(1, 32, 32), noise(2, 16, 16).reshape(1, 2, 16, 16))
@@ -95,12 +96,12 @@ def test_a_full_disk_is_a_store_error(tmp_path: Path) -> None:
     with (
         pytest.raises(StoreError, match="/dev/full: no space left"),
         FrameReader(info) as reader,
-        SegmentWriter("/dev/full", info, Profile.MASTER) as writer,
+        SegmentWriter("/dev/full", info, MASTER) as writer,
     ):
         writer.write(*reader.planes(Span(0, 40)))
 
 
 def test_a_missing_folder_is_a_store_error(tmp_path: Path) -> None:
     info = probe(make_film(tmp_path / "in.mkv", noise(1, 16, 16)))
-    with pytest.raises(StoreError, match="cannot be written"), SegmentWriter(str(tmp_path / "no" / "o.mkv"), info, Profile.MASTER):
+    with pytest.raises(StoreError, match="cannot be written"), SegmentWriter(str(tmp_path / "no" / "o.mkv"), info, MASTER):
         pass
