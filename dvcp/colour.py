@@ -113,9 +113,21 @@ def ycbcr_to_rgb(ycc: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     return np.stack([r, g, b], axis=-1)
 
 
-def subsample_chroma(full: NDArray[np.float32], spec: ColourSpec) -> NDArray[np.float32]:
-    """Chroma ``[2, H, W]`` at luma resolution to the stream's grid, by area average (odd edges repeat the last sample)."""
+def weave(upper: NDArray[Any], lower: NDArray[Any], rows: int) -> NDArray[Any]:
+    """Two fields ``[..., h, W]`` as ``rows`` lines ``[..., rows, W]``, the upper one's first; lines a field has too many are dropped."""
+    out = np.empty((*upper.shape[:-2], rows, upper.shape[-1]), upper.dtype)
+    out[..., 0::2, :] = upper[..., : (rows + 1) // 2, :]
+    out[..., 1::2, :] = lower[..., : rows // 2, :]
+    return out
+
+
+def subsample_chroma(full: NDArray[np.float32], spec: ColourSpec, fields: bool = False) -> NDArray[np.float32]:
+    """Chroma ``[2, H, W]`` at luma resolution to the stream's grid, by area average (odd edges repeat the last sample); with ``fields``
+    each of two interlaced fields by itself."""
     sx, sy = spec.subsample
+    if fields and sy:
+        upper, lower = (subsample_chroma(full[:, parity::2], spec) for parity in (0, 1))
+        return weave(upper, lower, spec.chroma_shape(*full.shape[1:])[0])
     _, h, w = full.shape
     padded = np.pad(full, ((0, 0), (0, (-h) % (1 << sy)), (0, (-w) % (1 << sx))), mode="edge")
     _, ph, pw = padded.shape

@@ -56,6 +56,8 @@ class VideoInfo:
         audio: tracks in file order.
         subtitles: number of subtitle tracks.
         metadata: the container's own.
+        damaged: numbers of the frames that cannot be decoded, rising; empty until :func:`dvcp.shots.survey.survey` has found them. They
+            are read, and delivered, as plain gray.
     """
 
     url: str
@@ -76,6 +78,7 @@ class VideoInfo:
     audio: tuple[AudioInfo, ...]
     subtitles: int
     metadata: dict[str, str]
+    damaged: tuple[int, ...] = ()
 
     @property
     def vfr(self) -> bool:

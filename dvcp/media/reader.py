@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from dvcp.colour import ColourSpec
 from dvcp.errors import MediaError
 from dvcp.media.ffv1 import has_checksums, slices_sound
 from dvcp.media.pixels import plane_view
@@ -27,6 +28,8 @@ from dvcp.timing import Span
 
 #: decoding this many frames on costs less than a seek, and gives the same samples
 NEAR = 32
+#: undecodable frames that are each asked for once more, from further back; of worse films whole stretches are given up
+PATIENCE = 300
 #: memory that backward reading may hold, so that a group of pictures is not decoded again for each window
 BACKWARD_BYTES = 128 << 20
 
@@ -39,6 +42,7 @@ class FrameReader:
 
     def __init__(self, info: VideoInfo) -> None:
         self._info = info
+        self._damaged = frozenset(info.damaged)
         self._stack = ExitStack()
         self._container: InputContainer | None = None
         self._frames: Iterator[tuple[int, VideoFrame]] = iter(())
@@ -59,14 +63,30 @@ class FrameReader:
         """Luma of a span: native samples ``[T, H, W]``, uint8 or uint16, contiguous, a copy.
 
         Raises:
-            MediaError: a frame cannot be decoded, or its size or pixel format differs from the film's.
+            MediaError: a frame cannot be decoded and is not known to be damaged, or its size or pixel format differs from the film's.
             ValueError: the span reaches beyond the film.
         """
         info = self._info
-        luma: NDArray[Any] = np.empty((len(span), info.height, info.width), info.colour.dtype)
+        luma: NDArray[Any] = np.full((len(span), info.height, info.width), damaged_luma(info.colour), info.colour.dtype)
         for out, frame in zip(luma, self._span(span), strict=True):
-            out[:] = plane_view(frame, 0, info.colour.depth)
+            if frame is not None:
+                out[:] = plane_view(frame, 0, info.colour.depth)
         return luma
+
+    def bridged(self, span: Span) -> Samples:
+        """As :meth:`luma`, but every frame known to be damaged is the nearest sound one before it (or behind it, where none is before):
+        what motion is carried across.
+        """
+        luma: NDArray[Any] = self.luma(span)
+        for frame in self._damaged.intersection(span):
+            near = self._sound_near(frame)
+            luma[frame - span.first] = luma[near - span.first] if near in span else self.luma(Span(near, near + 1))[0]
+        return luma
+
+    def _sound_near(self, frame: int) -> int:
+        before = next((k for k in range(frame - 1, -1, -1) if k not in self._damaged), None)
+        behind = (k for k in range(frame + 1, len(self._info.frames)) if k not in self._damaged)
+        return next(behind, frame) if before is None else before
 
     def planes(self, span: Span) -> tuple[Samples, Samples]:
         """Luma ``[T, H, W]`` and chroma ``[T, 2, Hc, Wc]`` (Cb, Cr), native samples; neutral chroma for a gray source.
@@ -75,20 +95,26 @@ class FrameReader:
         """
         info = self._info
         depth, grid = info.colour.depth, info.colour.chroma_shape(info.height, info.width)
-        luma: NDArray[Any] = np.empty((len(span), info.height, info.width), info.colour.dtype)
+        luma: NDArray[Any] = np.full((len(span), info.height, info.width), damaged_luma(info.colour), info.colour.dtype)
         chroma: NDArray[Any] = np.full((len(span), 2, *grid), 1 << (depth - 1), info.colour.dtype)
         for k, frame in enumerate(self._span(span)):
+            if frame is None:
+                continue
             luma[k] = plane_view(frame, 0, depth)
             if not info.gray:
                 chroma[k, 0], chroma[k, 1] = plane_view(frame, 1, depth), plane_view(frame, 2, depth)
         return luma, chroma
 
-    def _span(self, span: Span) -> Iterator[VideoFrame]:
+    def _span(self, span: Span) -> Iterator[VideoFrame | None]:
+        """The frames of a span; None for one known to be damaged."""
         if span.stop > len(self._info.frames):
             raise ValueError(f"span [{span.first}, {span.stop}) reaches beyond the film's {len(self._info.frames)} frames")
         if not self._position <= span.first <= self._position + NEAR or self._position < 0:
             self._seek(span.first)
         for number in span:
+            if number in self._damaged:
+                yield None
+                continue
             frame = self._advance(number)
             if frame is None:
                 # A seek may have landed where the decoder lacks what it needs (intra refresh, open GOP): once more, from further back.
@@ -195,8 +221,41 @@ class FrameReader:
                 return
 
 
+def damaged_luma(colour: ColourSpec) -> int:
+    """Code value of the plain gray that stands for a frame that cannot be decoded: half way from black to white."""
+    black, white = colour.luma_scale()
+    return round((black + white) / 2)
+
+
+def each_frame(info: VideoInfo, step: int = 16) -> Iterator[tuple[Samples, Samples] | MediaError]:
+    """Every frame of a film in order, its luma ``[H, W]`` and chroma ``[2, Hc, Wc]``; for one that cannot be decoded, the error.
+
+    Args:
+        step: frames held at a time.
+    """
+    failed = 0
+    with FrameReader(info) as reader:
+        for first in range(0, len(info.frames), step):
+            span = Span(first, min(first + step, len(info.frames)))
+            try:
+                yield from zip(*reader.planes(span), strict=True)
+                continue
+            except MediaError as error:
+                trouble = error
+            for frame in span:
+                if failed < PATIENCE:
+                    try:
+                        luma, chroma = reader.planes(Span(frame, frame + 1))
+                        yield luma[0], chroma[0]
+                        continue
+                    except MediaError as error:
+                        trouble = error
+                failed += 1
+                yield trouble
+
+
 def windows(info: VideoInfo, spans: Iterable[Span], backward: bool = False) -> Iterator[tuple[Span, Samples]]:
-    """Luma of each span in turn: native samples ``[T, H, W]``.
+    """Luma of each span in turn: native samples ``[T, H, W]``, damaged frames bridged.
 
     Args:
         info: the film.
@@ -208,12 +267,12 @@ def windows(info: VideoInfo, spans: Iterable[Span], backward: bool = False) -> I
     with FrameReader(info) as reader:
         if not backward:
             for span in spans:
-                yield span, reader.luma(span)
+                yield span, reader.bridged(span)
             return
         frame_bytes = info.height * info.width * np.dtype(info.colour.dtype).itemsize
         for group in _adjoining(spans, max(1, BACKWARD_BYTES // frame_bytes)):
             first = group[-1].first
-            block: NDArray[Any] = reader.luma(Span(first, group[0].stop))
+            block: NDArray[Any] = reader.bridged(Span(first, group[0].stop))
             for span in group:
                 yield span, np.ascontiguousarray(block[span.first - first : span.stop - first][::-1])
 

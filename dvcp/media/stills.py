@@ -118,13 +118,14 @@ def fit_still(still: Still, height: int, width: int) -> tuple[NDArray[np.float32
     return np.pad(inner, margins, mode="edge"), f"{size} has another aspect than {width}x{height}: fitted inside, edges repeated"
 
 
-def reference_from_still(still: Still, info: VideoInfo, luma: Samples | None) -> tuple[Reference, list[str]]:
+def reference_from_still(still: Still, info: VideoInfo, luma: Samples | None, fields: bool = False) -> tuple[Reference, list[str]]:
     """A still as a reference of a film.
 
     Args:
         still: the picture, any size.
         info: the film.
         luma: the film's own frame that was painted, native samples ``[H, W]``, or None for a picture from elsewhere.
+        fields: its shot is woven of two fields, so that every line of chroma belongs to one of them.
 
     Returns:
         The reference (``in_shot`` when luma is given) and warnings, one line each.
@@ -134,7 +135,7 @@ def reference_from_still(still: Still, info: VideoInfo, luma: Samples | None) ->
     if still.gray:
         warnings.append(f"{still.path}: the picture has no colour")
     ycc = rgb_to_ycbcr(rgb, info.colour.matrix)
-    chroma = subsample_chroma(np.moveaxis(ycc[..., 1:], -1, 0).astype(np.float32), info.colour)
+    chroma = subsample_chroma(np.moveaxis(ycc[..., 1:], -1, 0).astype(np.float32), info.colour, fields)
     own = unit_to_luma(ycc[..., 0], info.colour) if luma is None else luma
     return Reference(luma=own, chroma=chroma, in_shot=luma is not None, digest=still.digest), warnings
 

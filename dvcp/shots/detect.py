@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 from dvcp.colour import ColourSpec, luma_to_unit
 from dvcp.errors import ConfigError, MediaError
 from dvcp.media.probe import VideoInfo
-from dvcp.media.reader import FrameReader
+from dvcp.media.reader import each_frame
 from dvcp.shots.timeline import ShotList, from_cuts
-from dvcp.timing import Span
 
 #: width detectors see; larger finds nothing more and costs time
 WIDTH = 256
@@ -33,13 +32,15 @@ WIDTH = 256
 READ_BYTES = 64 << 20
 #: mean absolute deviation from the mean gray (of 255) under which a frame shows nothing: black, white or plain leader
 FLAT = 3.0
+#: no shot is shorter
+MIN_FRAMES = 8
 #: correlation of two thumbnails above which they show one scene
 SAME_SCENE = 0.7
 #: correlation of the thumbnails at a cut above which the hash alone does not prove it: a fast pan turns the hash but keeps the layout
 SAME_LAYOUT = 0.6
 
 
-def detect_shots(info: VideoInfo, *, progress: Callable[[int], None] | None = None, min_frames: int = 8) -> ShotList:
+def detect_shots(info: VideoInfo, *, progress: Callable[[int], None] | None = None, min_frames: int = MIN_FRAMES) -> ShotList:
     """Cut a film into shots. Streams it once; memory does not grow with its length.
 
     A cut is a hard cut or the return of a picture after black, white or plain leader (so a fade belongs to the shot it ends). A flash,
@@ -57,46 +58,26 @@ def detect_shots(info: VideoInfo, *, progress: Callable[[int], None] | None = No
     """
     if min_frames < 1:
         raise ConfigError(f"min_frames is {min_frames}", file=info.url, hint="at least 1")
-    finder = _Finder(min_frames, info.average_rate)
+    finder = CutFinder(min_frames, info.average_rate)
     readable = np.ones(len(info.frames), bool)
-    for number, gray in enumerate(_small_frames(info)):
-        if gray is None:
+    size = info.width * info.height * np.dtype(info.colour.dtype).itemsize
+    for number, frame in enumerate(each_frame(info, max(1, READ_BYTES // (2 * size)))):
+        if isinstance(frame, MediaError):
             readable[number] = False
         else:
-            finder.see(gray)
+            finder.see(small_gray(frame[0], info.colour))
         if progress is not None:
             progress(number + 1)
     numbers = np.flatnonzero(readable)
     return from_cuts(info.url, info.average_rate, len(info.frames), numbers[finder.finish()].tolist())
 
 
-def _small_frames(info: VideoInfo) -> Iterator[NDArray[np.uint8] | None]:
-    """Every frame as display gray, about WIDTH wide, in order; None for one that cannot be decoded."""
+def small_gray(luma: NDArray[Any], colour: ColourSpec) -> NDArray[np.uint8]:
+    """Native luma ``[H, W]`` as display gray, at most WIDTH wide: uint8 ``[h, w]``, full range."""
     cv2 = _import("cv2")
-    width = min(WIDTH, info.width)
-    size = (width, max(16, round(info.height * width / info.width)))
-    step = max(1, READ_BYTES // (info.width * info.height * np.dtype(info.colour.dtype).itemsize))
-    with FrameReader(info) as reader:
-        for first in range(0, len(info.frames), step):
-            for plane in _planes(reader, Span(first, min(first + step, len(info.frames)))):
-                yield None if plane is None else _display_gray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), info.colour)
-
-
-def _planes(reader: FrameReader, span: Span) -> Iterator[NDArray[Any] | None]:
-    """Luma frame by frame; None for one that cannot be decoded."""
-    try:
-        yield from reader.luma(span)
-    except MediaError:
-        for frame in span:
-            try:
-                yield reader.luma(Span(frame, frame + 1))[0]
-            except MediaError:
-                yield None
-
-
-def _display_gray(luma: NDArray[Any], colour: ColourSpec) -> NDArray[np.uint8]:
-    """Native luma of any shape as full-range 8-bit gray."""
-    return np.rint(luma_to_unit(luma, colour).clip(0, 1) * np.float32(255)).astype(np.uint8)
+    width = min(WIDTH, luma.shape[1])
+    size = (width, max(16, round(luma.shape[0] * width / luma.shape[1])))
+    return np.rint(luma_to_unit(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), colour).clip(0, 1) * np.float32(255)).astype(np.uint8)
 
 
 def _import(name: str) -> Any:
@@ -107,11 +88,11 @@ def _import(name: str) -> Any:
 
 
 @dataclass
-class _Finder:
+class CutFinder:
     """Proposals of the detectors, each judged once ``min_frames`` more frames are known."""
 
-    min_frames: int
-    rate: Fraction
+    min_frames: int = MIN_FRAMES
+    rate: Fraction = Fraction(25)
     seen: int = 0
     cuts: list[int] = field(default_factory=list)
 
