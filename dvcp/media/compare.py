@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 
@@ -32,6 +33,7 @@ class Comparison:
 
     Attributes:
         frames: frames compared.
+        damaged_frames: those of them that the source does not give, plain gray in the output.
         differing_luma_samples: over all frames; for a lossy profile not a fault by itself.
         frames_with_differing_luma: the first 20 frame numbers.
         pts_differing: frames not shown at the source's time as the output's container rounds it.
@@ -42,6 +44,7 @@ class Comparison:
     """
 
     frames: int
+    damaged_frames: int
     differing_luma_samples: int
     frames_with_differing_luma: tuple[int, ...]
     pts_differing: int
@@ -51,10 +54,13 @@ class Comparison:
     min_luma_psnr: float
 
 
-def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
+def compare(out_url: str, source_url: str, profile: Profile, damaged: Sequence[int] = ()) -> Comparison:
     """Decode both, streaming, and compare frame count, every PTS, every luma sample and every audio packet.
 
     The access profile is compared with the source rounded to 8 bits and must reach 30 dB in every frame.
+
+    Args:
+        damaged: numbers of the source's frames that cannot be decoded: the output must show plain gray there, and the source truly fail.
 
     Raises:
         MediaError: a file that cannot be read at all.
@@ -67,6 +73,8 @@ def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
     pts_differing = _count_differing_pts(out, source)
     if pts_differing:
         problems.append(f"{pts_differing} frames are not shown at the source's time")
+    problems += _readable(source, damaged)
+    source = replace(source, damaged=tuple(damaged))
     luma = _Luma()
     if fault := _shape_fault(out, source, lossy):
         problems.append(fault)
@@ -79,6 +87,7 @@ def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
     audio = _audio_problems(out, source)
     return Comparison(
         frames=min(len(out.frames), len(source.frames)),
+        damaged_frames=len(source.damaged),
         differing_luma_samples=luma.samples,
         frames_with_differing_luma=tuple(luma.frames),
         pts_differing=pts_differing,
@@ -87,6 +96,18 @@ def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
         lossy=lossy,
         min_luma_psnr=luma.psnr,
     )
+
+
+def _readable(source: VideoInfo, damaged: Sequence[int]) -> list[str]:
+    """A line when a frame that was given up as damaged can be read after all: nobody may lose one by calling it so."""
+    with FrameReader(source) as reader:
+        for frame in damaged:
+            try:
+                reader.luma(Span(frame, frame + 1))
+            except (MediaError, ValueError):
+                continue
+            return [f"frame {frame} was delivered as damaged, but the source can be read there"]
+    return []
 
 
 @dataclass

@@ -27,7 +27,8 @@ from dvcp.media.reader import FrameReader, windows
 from dvcp.media.stills import read_still, reference_from_still
 from dvcp.media.writer import SegmentWriter
 from dvcp.methods import create
-from dvcp.methods.base import Chroma, Evidence, Fusing, Joining, Method, Proposals, Reference, Window
+from dvcp.methods.base import Chroma, Evidence, Fusing, Joining, Method, Proposals, Reference, Samples, Window
+from dvcp.methods.fields import by_fields
 from dvcp.runtime.plan import Leg, ReferenceSource, Segment
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.provenance import environment
@@ -43,6 +44,7 @@ class Work:
         method, options: of :func:`dvcp.methods.create`.
         ledger: URL of the ledger's folder.
         ahead: windows decoded and matched ahead of propagation, so that open work is bounded in bytes.
+        fields: frames are woven of two fields, each to be coloured by itself.
     """
 
     info: VideoInfo
@@ -50,6 +52,7 @@ class Work:
     options: tuple[tuple[str, Any], ...]
     ledger: str
     ahead: int
+    fields: bool = False
 
 
 #: pixels of a picture from elsewhere that are read, for each of the film's
@@ -63,7 +66,7 @@ class Progress:
     frames: int
 
 
-def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
+def load_reference(info: VideoInfo, source: ReferenceSource, fields: bool = False) -> Reference:
     """Read a still, and the film's own frame it paints; or, where the film itself is named, that frame's own colour.
 
     Raises:
@@ -80,10 +83,12 @@ def load_reference(info: VideoInfo, source: ReferenceSource) -> Reference:
     still = read_still(source.url, None if source.frame is not None else _USEFUL * info.height * info.width)
     if still.digest != source.digest:
         raise ReferenceError("changed since the run began", file=source.url, hint="run the same command again")
-    return reference_from_still(still, info, luma)[0]
+    return reference_from_still(still, info, luma, fields)[0]
 
 
 T = TypeVar("T")
+#: luma and chroma of some frames, native samples, and their mean confidence in [0, 1]
+Pictures = tuple[Samples, Samples, float]
 State = dict[str, NDArray[Any]]
 Step = Callable[[State | None, Window, Evidence], tuple[State, T]]
 
@@ -111,7 +116,7 @@ class _Networks(Actor):
         key = (work.method, work.options)
         if key not in self._methods:
             self._methods[key] = create(work.method, **dict(work.options))
-        return self._methods[key]
+        return by_fields(self._methods[key]) if work.fields else self._methods[key]
 
 
 class Decoder(Actor):
@@ -128,7 +133,7 @@ class Matcher(_Networks):
 
     def anchor(self, work: Work, references: Sequence[ReferenceSource]) -> Any:
         """What matching needs of the references of one propagation."""
-        return self.method(work).anchor([load_reference(work.info, r) for r in references], work.info.colour)
+        return self.method(work).anchor([load_reference(work.info, r, work.fields) for r in references], work.info.colour)
 
     def match(self, work: Work, frames: tuple[int, ...], luma: Any, anchor: Any) -> Evidence:
         """Evidence for one window."""
@@ -155,10 +160,10 @@ class Propagator(_Networks):
 
     def colour(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[Span, NDArray[Any], float]]:
         """Native chroma of the segment in film order, window by window, with its mean confidence in [0, 1]; a streaming generator."""
-        colour = work.info.colour
+        colour, work = work.info.colour, replace(work, fields=segment.fields)
         if segment.painted is not None:
             mark = segment.span.first
-            yield _block(Span(mark, mark + 1), verbatim(load_reference(work.info, segment.painted)), colour)
+            yield _block(Span(mark, mark + 1), verbatim(load_reference(work.info, segment.painted, work.fields)), colour)
         legs = {leg.forward: leg for leg in segment.legs}
         method = self.method(work)
         if segment.scout:
@@ -181,12 +186,6 @@ class Propagator(_Networks):
             while blocks:
                 # Not "yield from reversed(...)": Ray drives a streaming generator with send(), which a plain iterator does not have.
                 yield blocks.pop()
-        elif segment.painted is None:
-            step = work.ahead * 8
-            for first in range(segment.span.first, segment.span.stop, step):
-                span = Span(first, min(first + step, segment.span.stop))
-                shape = (len(span), 2, *colour.chroma_shape(work.info.height, work.info.width))
-                yield span, unit_to_chroma(np.zeros(shape, np.float32), colour), 0.0
 
     def propose(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[tuple[int, ...], Proposals]]:
         """What the branches propose for each window, in propagation order, with its frame numbers; a streaming generator."""
@@ -236,7 +235,7 @@ class Propagator(_Networks):
             return state
         if not leg.references or leg.references[0].frame is None:
             return None
-        return self.method(work).start(load_reference(work.info, leg.references[0]), work.info.colour)
+        return self.method(work).start(load_reference(work.info, leg.references[0], work.fields), work.info.colour)
 
     def _windows(self, work: Work, lane: Lane, leg: Leg) -> Iterator[tuple[Window, Evidence]]:
         """Windows with their evidence, in order; ``work.ahead`` of them are being decoded and matched while one is propagated."""
@@ -277,26 +276,46 @@ class Writer(Actor):
         Raises: whatever reading, colouring, encoding or storing raised; RayActorError when the propagator died.
         """
         began, sure, count = time.monotonic(), 0.0, 0
+        if segment.scout:
+            for _ in self._colours(work, segment, lane):
+                pass
+            return
+        with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
+            path = os.path.join(folder, "segment.mkv")
+            with FrameReader(work.info) as reader, SegmentWriter(path, work.info, profile_of(segment.identity.profile)) as out:
+                pictures = self._coloured(work, segment, lane, reader) if segment.coloured else _as_it_is(work, segment, reader)
+                for luma, chroma, confidence in pictures:
+                    out.write(luma, chroma)
+                    sure, count = sure + confidence * len(luma), count + len(luma)
+                    yield Progress(len(luma))
+            record = SegmentRecord(
+                segment.identity, count, time.monotonic() - began, environment(), {"confidence_mean": round(sure / max(1, count), 4)}
+            )
+            yield Ledger(work.ledger).commit(record, path)
+
+    def _coloured(self, work: Work, segment: Segment, lane: Lane, reader: FrameReader) -> Iterator[Pictures]:
+        damaged, none = np.array(work.info.damaged, np.int64), 1 << (work.info.colour.depth - 1)
+        for span, chroma, confidence in self._colours(work, segment, lane):
+            lost = np.isin(np.arange(span.first, span.stop), damaged)
+            if lost.any():
+                chroma = np.where(lost[:, None, None, None], chroma.dtype.type(none), chroma)
+            yield reader.luma(span), chroma, confidence
+
+    def _colours(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[Span, NDArray[Any], float]]:
         stream = lane.propagator.colour.options(num_returns="streaming", _generator_backpressure_num_objects=2).remote(work, segment, lane)
         try:
-            if segment.scout:
-                for block in stream:
-                    ray.get(block)
-                return
-            with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
-                path = os.path.join(folder, "segment.mkv")
-                with FrameReader(work.info) as reader, SegmentWriter(path, work.info, profile_of(segment.identity.profile)) as out:
-                    for block in stream:
-                        span, chroma, confidence = ray.get(block)
-                        out.write(reader.luma(span), chroma)
-                        sure, count = sure + confidence * len(span), count + len(span)
-                        yield Progress(len(span))
-                record = SegmentRecord(
-                    segment.identity, count, time.monotonic() - began, environment(), {"confidence_mean": round(sure / max(1, count), 4)}
-                )
-                yield Ledger(work.ledger).commit(record, path)
+            for block in stream:
+                yield ray.get(block)
         finally:
             ray.cancel(stream)
+
+
+def _as_it_is(work: Work, segment: Segment, reader: FrameReader) -> Iterator[Pictures]:
+    """Frames that nothing is carried into: with the chroma they have, or with none."""
+    step, none = work.ahead * 8, 1 << (work.info.colour.depth - 1)
+    for first in range(segment.span.first, segment.span.stop, step):
+        luma, chroma = reader.planes(Span(first, min(first + step, segment.span.stop)))
+        yield luma, chroma if segment.through else np.full_like(chroma, none), float(segment.through)
 
 
 def _crossing(method: Joining) -> Step[State]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,10 +33,15 @@ COLORIZER = "colorizer"
 FOLDER = "guessed"
 
 
-def fill(info: VideoInfo, shots: ShotList, assignments: Sequence[Assignment], output: Output) -> tuple[list[Assignment], list[str]]:
+def fill(
+    info: VideoInfo, shots: ShotList, assignments: Sequence[Assignment], output: Output, settled: Collection[int] = ()
+) -> tuple[list[Assignment], list[str]]:
     """Give every shot without a source its key frame, coloured now or by an earlier run.
 
     A guess is used again as long as shot and colorizer are the same; one that a person painted over is used whatever they are.
+
+    Args:
+        settled: numbers of shots that want no colour.
 
     Returns:
         All assignments, and a line for each shot that had no source.
@@ -48,11 +53,11 @@ def fill(info: VideoInfo, shots: ShotList, assignments: Sequence[Assignment], ou
         WeightsError: the colorizer's weights cannot be loaded.
     """
     folder, colorizer = output.report_url(FOLDER), create(COLORIZER)
-    kept = list(_stills(folder, stem(info.url))) if any(not a.sources for a in assignments) else []
+    kept = list(_stills(folder, stem(info.url))) if any(not a.sources and a.shot not in settled for a in assignments) else []
     done: list[Assignment] = []
     warnings: list[str] = []
     for shot, assignment in zip(shots.shots, assignments, strict=True):
-        if not assignment.sources:
+        if not assignment.sources and shot.number not in settled:
             there = [still for still in kept if still.frame is not None and still.frame in shot.span]
             painted = [still for still in there if not is_guess(still)]
             for still in painted:

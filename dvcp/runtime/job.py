@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,11 +22,12 @@ from dvcp.methods.base import Method
 from dvcp.runtime import driver, guess
 from dvcp.runtime.actors import Lane, Progress, Work
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
+from dvcp.runtime.look import Look, look, stretches
 from dvcp.runtime.plan import Planner, Segment
 from dvcp.runtime.references import Assignment, Missing, assign
-from dvcp.shots.detect import detect_shots
 from dvcp.shots.references import Picture, find_references
-from dvcp.shots.timeline import ShotList, read_shots, write_shots
+from dvcp.shots.survey import Character
+from dvcp.shots.timeline import ShotList
 from dvcp.store import files
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.output import Output, claim, free_space
@@ -81,6 +82,7 @@ class Job:
     source_digest: str
     output: Output
     shots: ShotList
+    characters: Mapping[int, Character]
     assignments: tuple[Assignment, ...]
     method_digest: str
     window: int
@@ -100,21 +102,6 @@ class Job:
     def todo(self) -> list[Segment]:
         """Segments not yet in the ledger (and the scouts they need)."""
         return driver.missing(self.plan, self.ledger)
-
-
-def find_shots(settings: JobSettings, info: VideoInfo, output: Output) -> ShotList:
-    """The shot list a person gave, or the exporter's beside the stills, or that of an earlier run, or cuts found now (and kept)."""
-    count, rate = len(info.frames), info.average_rate
-    beside = None
-    if settings.references and files.list_names(settings.references):
-        beside = files.join(settings.references, f"{stem(info.url)}_shots.json")
-    kept = output.report_url("shots.json")
-    for url in (settings.shots, beside, kept):
-        if url and (url == settings.shots or files.exists(url)):
-            return read_shots(url, count, rate, info.url)
-    shots = detect_shots(info)
-    write_shots(shots, kept)
-    return shots
 
 
 def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
@@ -143,31 +130,36 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
         message = f"needs about {needed >> 20} MiB, {space >> 20} MiB are free"
         raise StoreError(message, file=output.file_url, hint="free space or choose another --out")
     method = create(settings.method, **settings.options)
-    shots = find_shots(settings, info, output)
-    assignments, doubts = ([], []) if settings.method == "gray" else _assigned(settings, method, info, shots, output)
-    warnings += doubts
+    seen = look(info, output, settings.shots, settings.references)
+    info, shots = seen.info, seen.shots
+    # Whoever asks for gray gets gray, of a film in colour too.
+    characters = {} if settings.method == "gray" else seen.characters
+    assignments, doubts = ([], []) if settings.method == "gray" else _assigned(settings, method, seen, output)
+    warnings += [*seen.warnings, *doubts]
     planner = Planner(
         info, digest, method.digest(), method.window.frames, profile.name, _segment_frames(settings, info), method.automatic
     )
-    plan = planner.plan(shots, {a.shot: a.sources for a in assignments})
+    plan = planner.plan(shots, {a.shot: a.sources for a in assignments}, characters)
     return Job(
-        settings, info, digest, output, shots, tuple(assignments), planner.method, planner.window, tuple(plan), tuple(warnings), started
-    )
+        settings, info, digest, output, shots, seen.characters, tuple(assignments), planner.method, planner.window, tuple(plan),
+        tuple(warnings), started,
+    )  # fmt: skip
 
 
 def _assigned(
-    settings: JobSettings, method: Method, info: VideoInfo, shots: ShotList, output: Output
+    settings: JobSettings, method: Method, seen: Look, output: Output
 ) -> tuple[list[Assignment], list[str]]:
     """What every shot is coloured from, and warnings."""
+    info, shots = seen.info, seen.shots
     pictures, warnings, guessing = list[Picture](), list[str](), settings.missing is Missing.AUTO and not method.automatic
     if settings.references is not None:
         pictures, warnings = find_references(settings.references, shots, stem(settings.source), at=settings.at)
-    elif not (method.automatic or guessing):
+    elif not (method.automatic or guessing or len(seen.settled) == len(shots.shots)):
         hint = "--references DIR, IMAGE or MANIFEST, or --missing auto"
         raise ConfigError(f"method {settings.method} needs pictures in colour", hint=hint)
-    found, doubts = assign(info, shots, pictures, settings.missing, settings.take, method=method)
+    found, doubts = assign(info, shots, pictures, settings.missing, settings.take, method=method, settled=seen.settled)
     found, known = guess.marked(info, found)
-    found, guesses = guess.fill(info, shots, found, output) if guessing else (found, [])
+    found, guesses = guess.fill(info, shots, found, output, seen.settled) if guessing else (found, [])
     return found, [*warnings, *doubts, *known, *guesses]
 
 
@@ -266,7 +258,7 @@ def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict
         references=references, shots=[s.span for s in job.shots.shots], guessed={a.shot for a in job.assignments if a.guessed},
         records=records, started=job.started, ended=datetime.now(UTC),
     )  # fmt: skip
-    return data | {"warnings": list(job.warnings)}
+    return data | {"warnings": list(job.warnings), "damaged": stretches(job.info.damaged)}
 
 
 def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
@@ -275,10 +267,11 @@ def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
     Returns:
         The comparison and all problems, one line each (empty = the output is what it claims to be).
     """
-    comparison = compare(out, source, profile_for(out))
-    problems = list(comparison.problems)
     output = Output(files.absolute(out))
     data = files.get_bytes(output.report_url("provenance.json"))
+    lost = json.loads(data).get("damaged", []) if data else []
+    comparison = compare(out, source, profile_for(out), [frame for first, last in lost for frame in range(first, last + 1)])
+    problems = list(comparison.problems)
     if data is None:
         problems.append(f"{out}: no ledger beside it ({output.ledger_url}), so its making cannot be proven")
         return comparison, problems

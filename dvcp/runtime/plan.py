@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dvcp import __version__
 from dvcp.loop import Interval, intervals, leg_windows
 from dvcp.media.probe import VideoInfo
+from dvcp.shots.survey import Character, Kind
 from dvcp.shots.timeline import ShotList
 from dvcp.store.ledger import SegmentIdentity
 from dvcp.timing import Span
@@ -63,6 +65,8 @@ class Segment:
         legs: propagations into the other frames: none (gray), one, or forward and backward to be blended, or joined by a method that can.
         blend: (painted frame before, after) for the weights of two legs.
         scout: True when only the state is wanted: a backward propagation has to pass here before its earlier part can be written.
+        through: its frames keep the chroma they have.
+        fields: its frames are woven of two fields, each to be coloured by itself.
     """
 
     identity: SegmentIdentity
@@ -72,10 +76,17 @@ class Segment:
     legs: tuple[Leg, ...]
     blend: tuple[int, int] | None = None
     scout: bool = False
+    through: bool = False
+    fields: bool = False
 
     @property
     def key(self) -> str:
         return self.identity.key
+
+    @property
+    def coloured(self) -> bool:
+        """Whether anything is carried into it."""
+        return bool(self.legs) or self.painted is not None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -110,22 +121,34 @@ class Planner:
     segment_frames: int
     automatic: bool = False
 
-    def plan(self, shots: ShotList, references: Mapping[int, Sequence[ReferenceSource]]) -> list[Segment]:
+    def plan(
+        self,
+        shots: ShotList,
+        references: Mapping[int, Sequence[ReferenceSource]],
+        characters: Mapping[int, Character] = MappingProxyType({}),
+    ) -> list[Segment]:
         """Segments of the whole film, each behind those whose state it needs: backward propagation stands last part first.
 
         Args:
             references: by shot number: painted frames of the shot, or pictures from elsewhere (the best first), or nothing.
+            characters: by shot number, what each shot is; one that is not named is gray.
         """
         segments: list[Segment] = []
         for shot in shots.shots:
-            given = references.get(shot.number, ())
+            given, character = references.get(shot.number, ()), characters.get(shot.number, Character(Kind.GRAY))
             painted = {r.frame: r for r in given if r.frame is not None}
             if painted:
-                for piece in intervals(shot.span, sorted(painted)):
-                    segments += self._interval(shot.number, shot.span, piece, painted)
+                own = [s for piece in intervals(shot.span, sorted(painted)) for s in self._interval(shot.number, shot.span, piece, painted)]
             else:
-                segments += self._chain(shot.number, shot.span, tuple(given))
+                own = list(self._chain(shot.number, shot.span, tuple(given), character.kind))
+            segments += [self._by_fields(s) for s in own] if character.fields else own
         return segments
+
+    def _by_fields(self, segment: Segment) -> Segment:
+        if not segment.coloured:
+            return segment
+        legs = tuple(replace(leg, enters=_of_fields(leg.enters), leaves=_of_fields(leg.leaves)) for leg in segment.legs)
+        return replace(segment, legs=legs, fields=True, identity=replace(segment.identity, method=f"{segment.identity.method} by fields"))
 
     def _slices(self, span: Span, forward: bool, both: bool) -> list[tuple[range, ...]]:
         """Windows of a leg grouped into segments, in propagation order."""
@@ -170,11 +193,13 @@ class Planner:
             for group, enters, leaves in zip(groups, [None, *states], [*states, None], strict=True)
         ]
 
-    def _chain(self, shot: int, span: Span, references: tuple[ReferenceSource, ...]) -> Iterator[Segment]:
-        """A shot without a painted frame: coloured from pictures from elsewhere, or from none by an automatic method, or left gray."""
-        if not references and not self.automatic:
+    def _chain(self, shot: int, span: Span, references: tuple[ReferenceSource, ...], kind: Kind) -> Iterator[Segment]:
+        """A shot without a painted frame: coloured from pictures from elsewhere, or from none by an automatic method, or left as it is."""
+        if not references and not (self.automatic and kind.wants_colour):
             for group in self._slices(span, True, False):
-                yield self._segment(shot, span, Span(group[0][0], group[-1][-1] + 1), None, ())
+                left = self._segment(shot, span, Span(group[0][0], group[-1][-1] + 1), None, ())
+                # A blank shot or a title card keeps the tint it has, if any.
+                yield left if kind.wants_colour else replace(left, through=True, identity=replace(left.identity, method="as it is"))
             return
         for leg in self._legs(span, span, references, True, False):
             yield self._segment(shot, span, _covered(leg), None, (leg,))
@@ -210,6 +235,10 @@ class Planner:
             engine=ENGINE,
         )
         return Segment(identity, shot, span, painted, legs, blend, scout)
+
+
+def _of_fields(state: str | None) -> str | None:
+    return state and hashlib.sha256(f"{state} by fields".encode()).hexdigest()
 
 
 def _covered(leg: Leg) -> Span:

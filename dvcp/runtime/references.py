@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,14 @@ class Assignment:
 
 
 def assign(
-    info: VideoInfo, shots: ShotList, pictures: Sequence[Picture], missing: Missing, take: int = 1, *, method: Method
+    info: VideoInfo,
+    shots: ShotList,
+    pictures: Sequence[Picture],
+    missing: Missing,
+    take: int = 1,
+    *,
+    method: Method,
+    settled: Collection[int] = (),
 ) -> tuple[list[Assignment], list[str]]:
     """Read and check the pictures that are needed and decide for every shot.
 
@@ -72,6 +79,7 @@ def assign(
 
     Args:
         take: most pictures for a shot that has none of its own; those behind the best must fit, and nearly as well.
+        settled: numbers of shots that want no colour: they get what a person gave them, and nothing else.
 
     Returns:
         One assignment a shot, in film order, and warnings, one line each.
@@ -86,13 +94,13 @@ def assign(
         warnings += [f"{picture.url}: {what}" for picture in loose]
         loose = []
     given = _given(loose, own, warnings)
-    bare = [shot for shot in shots.shots if shot.number not in own and shot.number not in given]
+    bare = [shot for shot in shots.shots if not any(shot.number in numbers for numbers in (own, given, settled))]
     candidates = [ReferenceSource(p.url, "", None) for p in loose if p.shot is None]
     if missing is Missing.NEAREST and method.borrows:
         candidates += [source for kind in (own, given) for sources in kind.values() for source in sources]
     ranked = _ranked(info, bare, candidates, warnings) if bare and candidates else {}
     bold = method.automatic or missing is Missing.AUTO
-    if not (own or given or ranked or bold):
+    if bare and not (own or given or ranked or bold):
         first = warnings[0] if warnings else "they are all left out"
         raise ReferenceError(f"no picture can be used. {first}", hint="paint a frame of the film, or add pictures in colour")
     chosen: dict[int, Assignment] = {}
@@ -105,7 +113,7 @@ def assign(
         elif method.automatic and pictures:
             warnings.append(f"{info.url}, shot {shot.number}: no painted still, colours guessed by {method.name}")
     if method.automatic and not pictures:
-        warnings.append(f"{info.url}: no painted stills, colours of all {len(shots.shots)} shots guessed by {method.name}")
+        warnings.append(f"{info.url}: no painted stills, colours of {len(bare)} shots guessed by {method.name}")
     empty = [number for number, assignment in chosen.items() if not assignment.sources]
     if empty and missing is Missing.ERROR and not bold:
         what = "no painted still" + (", and no picture that fits," if ranked else "")
@@ -113,7 +121,7 @@ def assign(
         left = next((f" ({line})" for line in warnings if line.startswith("left out")), "")
         raise ReferenceError(f"{what} for shot {numbers}{left}", file=info.url, hint="paint one, or --missing nearest, auto or gray")
     persons = {number: Assignment(number, tuple(sources)) for number, sources in (given | own).items()}
-    return [chosen.get(s.number) or persons[s.number] for s in shots.shots], warnings
+    return [chosen.get(s.number) or persons.get(s.number, Assignment(s.number, ())) for s in shots.shots], warnings
 
 
 def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) -> tuple[Sources, list[Picture]]:
