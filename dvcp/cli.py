@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from dvcp import __version__
 from dvcp.cli_train import guarded, train_app
-from dvcp.errors import ConfigError, VerifyError
+from dvcp.errors import ConfigError
 from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.profiles import MASTER, PROFILES
@@ -123,8 +124,10 @@ def _options(weights: str | None, working_height: int | None = None, settings: l
 @app.command()
 @guarded
 def colorize(
-    source: Source,
-    out: Annotated[str, typer.Option(help="Output file (.mkv master, .mp4 access) or a folder ending in '/'. Any fsspec URL.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SRC...", help="Films: paths, any fsspec URLs (s3://..., https://...), folders or globs.")
+    ],
+    out: Annotated[str, typer.Option(help="Output file, or a folder ending in '/', where each film gets its own. Any fsspec URL.")],
     references: Annotated[
         str | None,
         typer.Option(
@@ -157,42 +160,49 @@ def colorize(
     ] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
+    silence: Annotated[float, typer.Option(min=1, help="Seconds without any sign of life after which a film is given up.")] = 600,
     as_json: Json = False,
 ) -> None:
-    """Colour a film from painted stills, other pictures, or automatically.
+    """Colour films from painted stills, other pictures, or automatically.
 
-    Run the same command again after any interruption: only what is missing is computed.
+    Run the same command again after any interruption: only what is missing is computed. Of several films, one that fails does not stop the
+    others; what became of each is told at the end, and the exit code is 1 when any failed (of a single film: that of its error).
+
+    Shots in colour already, title cards and blank leader are left as they are; tinted prints count as gray; frames that cannot be decoded
+    become plain gray and are listed.
     """
+    from dvcp.media.source import find_sources
     from dvcp.progress import bar
-    from dvcp.runtime.job import JobSettings, deliver, prepare, propagate, verify_output
+    from dvcp.runtime.batch import Outcome, colour_films
+    from dvcp.runtime.job import Job, JobSettings
 
     pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
-    options = _options(weights, working_height, settings)
-    job = prepare(JobSettings(source, references, out, method, options, profile, shot_list, at, missing, take, pools, segment_frames))
-    for warning in job.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    todo = job.todo()
-    with bar(stem(source), todo, len(job.info.frames)) as report:
-        records = propagate(job, report)
-    late = deliver(job)
-    for warning in late:
-        typer.echo(f"warning: {warning}", err=True)
-    _, problems = verify_output(job.output.file_url, source)
-    data = {
-        "out": job.output.file_url, "ledger": job.output.ledger_url, "frames": len(job.info.frames), "shots": len(job.shots.shots),
-        "segments": len(job.segments), "computed": len(records), "warnings": [*job.warnings, *late], "problems": problems,
-    }  # fmt: skip
-    reused = len(job.segments) - len(records)
-    counts = f"{data['frames']} frames, {data['shots']} shots, {len(records)} segments computed, {reused} reused"
-    _say(data, f"{job.output.file_url}: {counts}", as_json)
-    _refuse(problems)
+    options, films = _options(weights, working_height, settings), find_sources(sources)
+    if len(films) > 1 and not out.endswith("/"):
+        raise ConfigError(f"--out {out} names one file for {len(films)} films", hint="a folder, ending in '/'")
+    asked = JobSettings(
+        "", references, out, method, options, profile, shot_list, at, missing, take, pools, segment_frames, silence_s=silence
+    )  # fmt: skip
 
+    def show(job: Job) -> Any:
+        return bar(stem(job.settings.source), job.todo(), len(job.info.frames))
 
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        for problem in problems[1:]:
-            typer.echo(f"dvcp: {problem}", err=True)
-        raise VerifyError(problems[0], hint="the output is not what it should be; keep it apart")
+    outcomes: list[Outcome] = []
+    for outcome in colour_films(asked, films, show, lambda line: typer.echo(f"warning: {line}", err=True)):
+        outcomes.append(outcome)
+        if outcome.error:
+            typer.echo(f"dvcp: {outcome.error}", err=True)
+        elif not as_json:
+            counts = f"{outcome.frames} frames, {outcome.shots} shots, {outcome.computed} segments computed"
+            typer.echo(f"{outcome.out}: {counts}, {outcome.segments - outcome.computed} reused")
+    rows = [asdict(outcome) for outcome in outcomes]
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if as_json:
+        typer.echo(json.dumps(rows[0] if len(films) == 1 else rows, indent=2))
+    elif len(films) > 1:
+        typer.echo(f"{len(films) - len(failed)} of {len(films)} films done" + "".join(f"\n  {o.error}" for o in failed))
+    if failed:
+        raise typer.Exit(failed[0].exit_code if len(films) == 1 else 1)
 
 
 @app.command()
@@ -203,6 +213,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Prove that an output holds its source: frames, PTS, every luma sample, sound, ledger and checksums. Exit code 10 when it does not."""
+    from dvcp.runtime.batch import refuse
     from dvcp.runtime.job import verify_output
 
     comparison, problems = verify_output(out, source)
@@ -211,7 +222,7 @@ def verify(
     data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
     verdict = "FAILED" if problems else "OK"
     _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {verdict}", as_json)
-    _refuse(problems)
+    refuse(problems)
 
 
 @app.command()

@@ -6,8 +6,7 @@ recovered by running the same flow again: the ledger beside each output, not Pre
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -15,44 +14,31 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from dvcp.errors import DvcpError, VerifyError
-from dvcp.media.compare import Comparison
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import find_sources, stem
+from dvcp.runtime.batch import Outcome, refuse
 from dvcp.runtime.cluster import PoolSettings, connected
+from dvcp.runtime.expendable import Expendable
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.picture import before_after
 from dvcp.runtime.references import Missing
 from dvcp.store.ledger import SegmentRecord
 from pipelines.steps import step
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one film."""
-
-    source: str
-    out: str = ""
-    frames: int = 0
-    shots: int = 0
-    computed: int = 0
-    reused: int = 0
-    warnings: tuple[str, ...] = ()
-    error: str = ""
+#: where files are read: a damaged one takes this process with it and no other
+READER = Expendable(JobSettings.silence_s)
 
 
 @step("probe")
 def probe_step(source: str) -> VideoInfo:
     """Open the film and read its clock."""
-    return probe(source)
+    return READER.call(probe, source, file=source)
 
 
-@step("shots and plan")
+@step("look and plan")
 def plan_step(settings: JobSettings, info: VideoInfo) -> Job:
-    """Find cuts, stills and what the ledger lacks."""
-    return prepare(settings, info)
+    """Survey the film, find cuts, stills and what the ledger lacks."""
+    return READER.call(prepare, settings, info, file=settings.source)
 
 
 @step("propagate")
@@ -73,16 +59,14 @@ def propagate_step(job: Job) -> int:
 @step("assemble")
 def assemble_step(job: Job) -> list[str]:
     """Join the segments and put the output; returns warnings."""
-    return deliver(job)
+    return READER.call(deliver, job, file=job.settings.source)
 
 
 @step("verify")
-def verify_step(job: Job) -> Comparison:
+def verify_step(job: Job) -> None:
     """Prove the output against its source. Raises VerifyError when it does not hold."""
-    comparison, problems = verify_output(job.output.file_url, job.settings.source)
-    if problems:
-        raise VerifyError("; ".join(problems[:3]))
-    return comparison
+    _, problems = READER.call(verify_output, job.output.file_url, job.settings.source, file=job.output.file_url)
+    refuse(problems)
 
 
 @flow(name="colorize film", flow_run_name="{name}", persist_result=False)
@@ -95,12 +79,10 @@ def colorize_film(name: str, settings: JobSettings, truth: str | None = None) ->
     computed = propagate_step(job)
     late = assemble_step(job)
     verify_step(job)
-    picture = before_after(settings.source, job.output.file_url, job.output.report_url("report.png"), truth=truth)
+    films = (settings.source, job.output.file_url)
+    picture = READER.call(before_after, *films, job.output.report_url("report.png"), truth=truth, file=settings.source)
     create_image_artifact(image_url=picture, description=f"{name}: gray | coloured" + (" | truth" if truth else ""))
-    return Outcome(
-        settings.source, job.output.file_url, len(info.frames), len(job.shots.shots), computed, len(job.segments) - computed,
-        (*job.warnings, *late),
-    )  # fmt: skip
+    return Outcome.of(job, computed, late)
 
 
 @flow(name="colorize archive", persist_result=False)
@@ -133,11 +115,14 @@ def colorize_archive(
         out += "/"
     base = JobSettings("", references, out, method, options or {}, profile, missing=Missing(missing), take=take, pools=pools)
     outcomes = []
-    with connected(pools):
+    with READER, connected(pools):
         for film in films:
             outcomes.append(_one(film, replace(base, source=film), truth))
-    rows = [{"film": o.source, "out": o.out, "frames": o.frames, "shots": o.shots, "computed": o.computed, "reused": o.reused,
-             "warnings": len(o.warnings), "error": o.error} for o in outcomes]  # fmt: skip
+    rows = [
+        {"film": o.source, "out": o.out, "frames": o.frames, "damaged": o.damaged, "shots": o.shots, "computed": o.computed,
+         "reused": o.segments - o.computed, "warnings": len(o.warnings), "error": o.error}
+        for o in outcomes
+    ]  # fmt: skip
     create_table_artifact(table=rows, key="colorize-archive", description="What became of every film")
     doubts = [f"- {w}" for o in outcomes for w in o.warnings]
     if doubts:
@@ -152,8 +137,5 @@ def _one(film: str, settings: JobSettings, truth: str | None) -> Outcome:
     """One film; what goes wrong with it stays with it."""
     try:
         return colorize_film(stem(film), settings, truth)
-    except DvcpError as error:
-        return Outcome(film, error=str(error))
     except Exception as error:
-        log.exception("%s", film)
-        return Outcome(film, error=f"{type(error).__name__}: {error}")
+        return Outcome.failed(film, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -43,11 +44,13 @@ def run(
     report: Callable[[Segment, Progress | SegmentRecord | None], None],
     *,
     past_damage: bool = False,
+    silence_s: float = 600,
 ) -> list[SegmentRecord]:
     """Compute ``segments`` (from :func:`missing`).
 
     Args:
         report: called with progress, with a finished segment's record, and with None when a segment was lost and starts again.
+        silence_s: seconds a segment may bring no frame before its actors are killed; the second time it is given up.
         past_damage: go on behind a segment whose frames cannot be read, with those that need nothing of it.
 
     Raises:
@@ -56,6 +59,7 @@ def run(
     waiting, free = list(segments), list(lanes)
     pending_states = {state for s in segments for state in s.gives}
     running: dict[Any, tuple[Segment, Lane]] = {}
+    heard: dict[Any, float] = {}
     lost: Counter[str] = Counter()
     records: list[SegmentRecord] = []
     failure: DvcpError | None = None
@@ -67,13 +71,21 @@ def run(
             waiting.remove(ready)
             lane = free.pop(0)
             stream = lane.writer.write.options(num_returns="streaming").remote(work, ready, lane)
-            running[stream] = (ready, lane)
+            running[stream], heard[stream] = (ready, lane), time.monotonic()
         if not running:
             break
         done: list[Any]
         done, _ = ray.wait(list(running), num_returns=1, timeout=5, fetch_local=False)
+        for stream in [s for s, at in heard.items() if s not in done and time.monotonic() - at > silence_s]:
+            segment, lane = running[stream]
+            log.warning("shot %d frame %d: no sign of life for %g s; its actors are killed", segment.shot, segment.span.first, silence_s)
+            lost[_name(segment)] += ATTEMPTS // 2 - 1
+            heard[stream] = time.monotonic()
+            for actor in (lane.decoder, lane.propagator, lane.writer):
+                ray.kill(actor, no_restart=False)
         for stream in done:
             segment, lane = running[stream]
+            heard[stream] = time.monotonic()
             try:
                 item: Any = ray.get(next(stream))
             except StopIteration:
@@ -96,7 +108,7 @@ def run(
                 if isinstance(item, SegmentRecord):
                     records.append(item)
                 continue
-            del running[stream]
+            del running[stream], heard[stream]
             free.append(lane)
     if failure is not None:
         raise failure

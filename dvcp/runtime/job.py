@@ -56,6 +56,7 @@ class JobSettings:
         pools: actors.
         segment_frames: most frames of a segment, at most so many are computed again after a crash.
         memory_mb: bound on decoded pictures waiting to be coloured, for each propagator.
+        silence_s: seconds a process may show no sign of life on a film before it is killed.
     """
 
     source: str
@@ -71,6 +72,7 @@ class JobSettings:
     pools: PoolSettings = field(default_factory=PoolSettings)
     segment_frames: int = 240
     memory_mb: int = 512
+    silence_s: float = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,9 +204,9 @@ def propagate(job: Job, report: Report, free: Sequence[Lane] | None = None) -> l
     if not todo:
         return []
     if free:
-        return driver.run(todo, _work(job), free, report)
+        return driver.run(todo, _work(job), free, report, silence_s=job.settings.silence_s)
     with connected(job.settings.pools), lanes(job.settings.pools) as own:
-        return driver.run(todo, _work(job), own, report)
+        return driver.run(todo, _work(job), own, report, silence_s=job.settings.silence_s)
 
 
 def deliver(job: Job) -> list[str]:

@@ -32,7 +32,7 @@ def coloured(film: Film) -> Path:
     done = dvcp("colorize", film.gray, "--references", film.stills, "--method", "copy", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["frames"] == film.frames and report["problems"] == [] and report["computed"] == report["segments"]
+    assert report["frames"] == film.frames and report["error"] == "" and report["computed"] == report["segments"]
     return out
 
 

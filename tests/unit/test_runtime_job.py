@@ -39,7 +39,7 @@ def settings(film: Film, tmp_path: Path, method: str, references: Path | None, m
 
 def test_an_automatic_method_needs_no_references(film: Film, tmp_path: Path) -> None:
     found = prepare(settings(film, tmp_path, "trail", None))
-    assert found.warnings[-1] == f"{film.gray}: no painted stills, colours of all 2 shots guessed by trail"
+    assert found.warnings[-1] == f"{film.gray}: no painted stills, colours of 2 shots guessed by trail"
     assert [leg.references for s in found.segments for leg in s.legs] == [(), ()] and all(a.guessed for a in found.assignments)
     with_still = prepare(settings(film, tmp_path, "trail", film.stills, Missing.ERROR))
     assert [a.guessed for a in with_still.assignments] == [False, True]

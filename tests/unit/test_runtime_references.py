@@ -171,7 +171,7 @@ def test_without_any_picture_an_automatic_method_guesses_all(reel: Reel) -> None
     info, shots, _ = reel
     assignments, warnings = assign(info, shots, [], NEAREST, method=Trail())
     assert assignments == [Assignment(number, (), guessed=True) for number in (1, 2, 3)]
-    assert warnings == [f"{info.url}: no painted stills, colours of all 3 shots guessed by trail"]
+    assert warnings == [f"{info.url}: no painted stills, colours of 3 shots guessed by trail"]
 
 
 def test_what_no_picture_serves_is_left_to_be_guessed(reel: Reel, tmp_path: Path) -> None:
