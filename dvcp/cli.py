@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from dvcp import __version__
 from dvcp.cli_train import guarded, train_app
@@ -31,10 +32,18 @@ app = typer.Typer(
 references_app = typer.Typer(no_args_is_help=True, help="The stills a colourist paints.")
 app.add_typer(references_app, name="references")
 app.add_typer(train_app, name="train")
-out_console, err_console = Console(), Console(stderr=True)
+T = TypeVar("T")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Source = Annotated[str, typer.Argument(metavar="SRC", help="The film: a path or any fsspec URL (s3://..., https://...).")]
+
+
+def _read(function: Callable[..., T], *arguments: Any, file: str | None = None, **named: Any) -> T:
+    """Call what reads ``file`` (the first argument) in a process of its own: a damaged one can end the process that reads it."""
+    from dvcp.runtime.expendable import Expendable
+
+    with Expendable() as child:
+        return child.call(function, *arguments, file=file or arguments[0], **named)
 
 
 def _say(data: Any, text: str, as_json: bool) -> None:
@@ -68,14 +77,22 @@ def shots(
     out: Annotated[str, typer.Option(help="Where to write the list: .otio, .edl, .csv or .json. Edit it and give it to colorize --shots.")],
     as_json: Json = False,
 ) -> None:
-    """Find the cuts of a film and write its shot list."""
-    from dvcp.shots.detect import detect_shots
+    """Find the cuts of a film, write its shot list, and say what each shot is: gray, tinted, in colour, blank, a title card, interlaced."""
+    from dvcp.runtime.look import surveyed
     from dvcp.shots.timeline import write_shots
 
-    found = detect_shots(probe_film(source))
-    write_shots(found, out)
-    rows = [{"shot": s.number, "first": s.span.first, "last": s.span.stop - 1} for s in found.shots]
-    _say({"out": out, "shots": rows}, f"{len(rows)} shots -> {out}", as_json)
+    seen = _read(surveyed, source)
+    write_shots(seen.shots, out)
+    rows = [
+        {"shot": s.number, "first": s.span.first, "last": s.span.stop - 1, "kind": seen.characters[s.number].kind.value,
+         "tint": [round(c, 4) for c in seen.characters[s.number].tint], "fields": seen.characters[s.number].fields}
+        for s in seen.shots.shots
+    ]  # fmt: skip
+    for warning in seen.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    counts = Counter(row["kind"] for row in rows)
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    _say({"out": out, "shots": rows, "damaged": seen.info.damaged}, f"{len(rows)} shots ({told}) -> {out}", as_json)
 
 
 @references_app.command("export")
@@ -86,14 +103,15 @@ def references_export(
     shot_list: Annotated[str | None, typer.Option("--shots", help="Edited shot list; default: find the cuts.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one gray key frame a shot. Paint over them, save under the same names, then run colorize --references on the folder."""
-    from dvcp.shots.detect import detect_shots
+    """Write one gray key frame of every shot that wants colour. Paint over them, save under the same names, then run colorize
+    --references on the folder."""
+    from dvcp.runtime.look import surveyed
     from dvcp.shots.keyframe import export_references
-    from dvcp.shots.timeline import read_shots
 
-    info = probe_film(source)
-    found = read_shots(shot_list, len(info.frames), info.average_rate, source) if shot_list else detect_shots(info)
-    done = export_references(info, found, out)
+    seen = _read(surveyed, source, shot_list)
+    for warning in seen.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    done = _read(export_references, seen.info, seen.shots, out, skip=seen.settled, file=source)
     data = {"written": list(done.written), "kept": list(done.kept), "shots": done.list_url}
     kept = f", {len(done.kept)} kept as they were" if done.kept else ""
     _say(data, f"{len(done.written)} stills to paint -> {out}{kept}; shot list {done.list_url}", as_json)

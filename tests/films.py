@@ -117,21 +117,24 @@ def make_film(
 
 def colour_film(path: Path, lengths: tuple[int, ...] = (14, 11), size: tuple[int, int] = SIZE, seed: int = 10) -> Path:
     """A film in true colour, of ``lengths`` frames a shot."""
+    parts = [scene(shot + seed, length, size=size) for shot, length in enumerate(lengths)]
+    return write_planes(path, np.concatenate([luma for luma, _ in parts]), np.concatenate([chroma for _, chroma in parts]))
+
+
+def write_planes(path: Path, luma: NDArray[np.generic], chroma: NDArray[np.generic]) -> Path:
+    """A film of the samples given, ``[T, H, W]`` and ``[T, 2, H/2, W/2]``, 8 bit, as FFV1 at 24 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1"})
-        stream.height, stream.width = size
+        stream.height, stream.width = luma.shape[1:]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.color_range = 1
-        number = 0
-        for shot, length in enumerate(lengths):
-            for luma, chroma in zip(*scene(shot + seed, length, size=size), strict=True):
-                frame = av.VideoFrame(size[1], size[0], "yuv420p")
-                for index, plane in enumerate((luma, *chroma)):
-                    plane_view(frame, index, 8)[:] = plane
-                frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 24), 1
-                out.mux(stream.encode(frame))
-                number += 1
+        for number, (y, c) in enumerate(zip(luma, chroma, strict=True)):
+            frame = av.VideoFrame(stream.width, stream.height, "yuv420p")
+            for index, plane in enumerate((y, *c)):
+                plane_view(frame, index, 8)[:] = plane
+            frame.pts, frame.time_base, frame.color_range = number, Fraction(1, 24), 1
+            out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dvcp.media.probe import VideoInfo
+from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import stem
 from dvcp.shots.survey import Character, Kind, Survey, survey
 from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots
@@ -62,6 +62,18 @@ def look(info: VideoInfo, output: Output, given: str | None, references: str | N
     else:
         shots = from_cuts(info.url, info.average_rate, len(info.frames), list(found.cuts or ()))
         write_shots(shots, kept)
+    return _of(found, info, shots)
+
+
+def surveyed(source: str, given: str | None = None) -> Look:
+    """Probe and survey a film that has no output yet, with the shot list ``given`` or its cuts. Raises as :func:`look`."""
+    info = probe(source)
+    found = survey(info, cuts=given is None)
+    count, rate = len(info.frames), info.average_rate
+    return _of(found, info, read_shots(given, count, rate, source) if given else from_cuts(source, rate, count, list(found.cuts or ())))
+
+
+def _of(found: Survey, info: VideoInfo, shots: ShotList) -> Look:
     whole = replace(info, damaged=found.damaged)
     characters = {shot.number: found.character(shot.span, whole) for shot in shots.shots}
     return Look(whole, shots, characters, (*_damage(found, info), *_told(characters, info)))

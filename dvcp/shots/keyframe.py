@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,7 +104,9 @@ def _tenengrad(gray: NDArray[np.float32]) -> float:
     return float(np.mean(np.square(down) + np.square(right))) if down.size else 0.0
 
 
-def export_references(info: VideoInfo, shots: ShotList, out_url: str, *, every_shot: bool = True) -> Exported:
+def export_references(
+    info: VideoInfo, shots: ShotList, out_url: str, *, every_shot: bool = True, skip: Collection[int] = ()
+) -> Exported:
     """Write one gray still a shot into the folder ``out_url``, and the shot list as ``<stem>_shots.json`` beside them.
 
     A shot's key frame is the one the list names, else a chosen one. Stills are PNG, display gray over the full range, 16 bit when the
@@ -114,6 +117,7 @@ def export_references(info: VideoInfo, shots: ShotList, out_url: str, *, every_s
         shots: its shots.
         out_url: folder, any fsspec URL.
         every_shot: False exports only shots whose key frame the list names.
+        skip: numbers of shots that want no colour; one whose key frame the list names is exported all the same.
 
     Raises:
         ShotListError: the folder holds a list with other cuts, which somebody may have edited.
@@ -130,7 +134,7 @@ def export_references(info: VideoInfo, shots: ShotList, out_url: str, *, every_s
     kept: list[str] = []
     with FrameReader(info) as reader:
         for shot in shots.shots:
-            if shot.key is None and every_shot:
+            if shot.key is None and every_shot and shot.number not in skip:
                 shot = replace(shot, key=_choose(reader, info, shot.span, 15))
             keyed.append(shot)
             if shot.key is None:
