@@ -125,7 +125,7 @@ def write_planes(path: Path, luma: NDArray[np.generic], chroma: NDArray[np.gener
     """A film of the samples given, ``[T, H, W]`` and ``[T, 2, H/2, W/2]``, 8 bit, as FFV1 at 24 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1"})
+        stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1", "g": "1"})
         stream.height, stream.width = luma.shape[1:]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.color_range = 1
