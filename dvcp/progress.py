@@ -59,6 +59,15 @@ def bar(title: str, segments: list[Segment], total: int) -> Iterator[Report]:
 
 
 @contextmanager
+def frames_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Frames of one film that are read; yields a callback that takes how many were read so far."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
 def films_bar(films: int) -> Iterator[Callable[[str, int, int], None]]:
     """The same for many films at once; yields a callback (film, frames done since the last call, frames found to do)."""
     console = Console(stderr=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.source import stem
+from dvcp.progress import frames_bar
 from dvcp.shots.survey import Character, Kind, Survey, survey
 from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots
 from dvcp.store import files
@@ -55,7 +56,7 @@ def look(info: VideoInfo, output: Output, given: str | None, references: str | N
     named = given or next((url for url in (beside, kept) if url and files.exists(url)), None)
     found = Survey.read(surveyed, len(info.frames))
     if found is None or (named is None and found.cuts is None):
-        found = survey(info, cuts=named is None)
+        found = _survey(info, cuts=named is None)
         found.write(surveyed)
     if named is not None:
         shots = read_shots(named, len(info.frames), info.average_rate, info.url)
@@ -68,9 +69,14 @@ def look(info: VideoInfo, output: Output, given: str | None, references: str | N
 def surveyed(source: str, given: str | None = None) -> Look:
     """Probe and survey a film that has no output yet, with the shot list ``given`` or its cuts. Raises as :func:`look`."""
     info = probe(source)
-    found = survey(info, cuts=given is None)
+    found = _survey(info, cuts=given is None)
     count, rate = len(info.frames), info.average_rate
     return _of(found, info, read_shots(given, count, rate, source) if given else from_cuts(source, rate, count, list(found.cuts or ())))
+
+
+def _survey(info: VideoInfo, cuts: bool) -> Survey:
+    with frames_bar(f"looking at {stem(info.url)}", len(info.frames)) as progress:
+        return survey(info, cuts=cuts, progress=progress)
 
 
 def _of(found: Survey, info: VideoInfo, shots: ShotList) -> Look:
