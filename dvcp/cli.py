@@ -240,7 +240,7 @@ def verify(
     data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
     verdict = "FAILED" if problems else "OK"
     _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {verdict}", as_json)
-    refuse(problems)
+    refuse(problems, out)
 
 
 @app.command()

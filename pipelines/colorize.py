@@ -66,7 +66,7 @@ def assemble_step(job: Job) -> list[str]:
 def verify_step(job: Job) -> None:
     """Prove the output against its source. Raises VerifyError when it does not hold."""
     _, problems = READER.call(verify_output, job.output.file_url, job.settings.source, file=job.output.file_url)
-    refuse(problems)
+    refuse(problems, job.output.file_url)
 
 
 @flow(name="colorize film", flow_run_name="{name}", persist_result=False)

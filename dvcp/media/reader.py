@@ -160,6 +160,10 @@ class FrameReader:
         self._container = self._stack.enter_context(open_input(self._info.url))
         stream = video_stream(self._container, self._info.url)
         self._reorder = stream.codec_context.reorder_depth
+        if self._info.codec == "ffv1" and not has_checksums(stream.codec_context.extradata):
+            # A damaged slice is painted over with what the frame before has there, and with several threads that is not always decoded yet:
+            # the same file gave other samples each time. One thread gives the same.
+            stream.codec_context.thread_count = 1
         self._frames = self._decode(stream, self._container.demux(stream))
         self._position, self._trouble = 0, ""
 

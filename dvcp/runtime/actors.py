@@ -6,6 +6,7 @@ decoder's. Per-frame calls on a stateful actor were tried elsewhere and lost: a 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -19,7 +20,7 @@ import ray
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec, chroma_to_unit, unit_to_chroma
-from dvcp.errors import ReferenceError
+from dvcp.errors import MediaError, ReferenceError
 from dvcp.loop import blend, nearness, verbatim
 from dvcp.media.probe import VideoInfo
 from dvcp.media.profiles import profile_of
@@ -282,7 +283,8 @@ class Writer(Actor):
             return
         with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
             path = os.path.join(folder, "segment.mkv")
-            with FrameReader(work.info) as reader, SegmentWriter(path, work.info, profile_of(segment.identity.profile)) as out:
+            encoder = SegmentWriter(path, work.info, profile_of(segment.identity.profile))
+            with _of_the_film(work, segment, path), FrameReader(work.info) as reader, encoder as out:
                 pictures = self._coloured(work, segment, lane, reader) if segment.coloured else _as_it_is(work, segment, reader)
                 for luma, chroma, confidence in pictures:
                     out.write(luma, chroma)
@@ -308,6 +310,18 @@ class Writer(Actor):
                 yield ray.get(block)
         finally:
             ray.cancel(stream)
+
+
+@contextlib.contextmanager
+def _of_the_film(work: Work, segment: Segment, path: str) -> Iterator[None]:
+    """What the encoder says of the file ``path``, which nobody will ever see, as an error of the film and the shot."""
+    try:
+        yield
+    except MediaError as error:
+        if error.file != path:
+            raise
+        frame = segment.span.first
+        raise MediaError(error.message, file=work.info.url, shot=segment.shot, frame=frame, hint=error.hint) from error
 
 
 def _as_it_is(work: Work, segment: Segment, reader: FrameReader) -> Iterator[Pictures]:

@@ -89,15 +89,15 @@ def colour_film(
     for warning in late:
         say(warning)
     _, problems = child.call(verify_output, job.output.file_url, settings.source, file=job.output.file_url)
-    refuse(problems)
+    refuse(problems, job.output.file_url)
     return Outcome.of(job, computed, late)
 
 
-def refuse(problems: Sequence[str]) -> None:
-    """Raise VerifyError when there are problems; all in one, the first in front."""
+def refuse(problems: Sequence[str], out: str) -> None:
+    """Raise VerifyError when ``out`` has problems: the first of them, and how many more there are."""
     if problems:
         rest = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise VerifyError(problems[0] + rest, hint="the output is not what it should be; keep it apart")
+        raise VerifyError(problems[0] + rest, file=out, hint="the output is not what it should be; keep it apart")
 
 
 def colour_films(settings: JobSettings, films: Sequence[str], show: Show, say: Callable[[str], None]) -> Iterator[Outcome]:

@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
-from dvcp.errors import ConfigError, StoreError
+import numpy as np
+
+from dvcp.errors import ConfigError, MediaError, StoreError
 from dvcp.media.assemble import assemble
 from dvcp.media.compare import Comparison, compare
 from dvcp.media.probe import VideoInfo, probe
@@ -126,6 +129,12 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
         raise ConfigError(
             f"profile {profile.name} writes {profile.suffix} files", file=output.file_url, hint="change --out or --profile"
         )
+    steps = np.diff(info.frames.pts)
+    if profile.container == "matroska" and len(steps) and int(steps.min()) * info.frames.timebase < Fraction(1, 1000):
+        # Matroska counts in milliseconds: frames closer than that would get one time.
+        message = "frames stand less than a millisecond apart, which Matroska cannot hold"
+        hint = "give it a true frame rate with ffmpeg, or --profile access"
+        raise MediaError(message, file=info.url, frame=int(steps.argmin()), hint=hint)
     claim(output, digest, settings.source)
     space, needed = free_space(output.ledger_url), _estimate(info, profile)
     if space is not None and space < needed:

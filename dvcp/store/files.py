@@ -225,9 +225,15 @@ def _scan(path: str) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     with os.scandir(path) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):  # another process may remove it between the listing and the question for its size
-                if not _is_part(entry.name):
-                    found[entry.name] = None if entry.is_dir() else entry.stat().st_size
+            if _is_part(entry.name):
+                continue
+            try:
+                found[entry.name] = None if entry.is_dir() else entry.stat().st_size
+            except OSError:
+                # Another process removed it between the listing and the question for its size; or it is a link to nothing or to itself,
+                # which must not hide the rest of the folder: whoever opens it is told.
+                if entry.is_symlink():
+                    found[entry.name] = 0
     return found
 
 
