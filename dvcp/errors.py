@@ -52,6 +52,10 @@ class MediaError(DvcpError):
     exit_code = 3
 
 
+class PictureChange(MediaError):
+    """A film whose pictures have another size or pixel format from some frame on. Exit code 3."""
+
+
 class ReferenceError(DvcpError):
     """A painted still or other picture that cannot be read, gives no colour, or serves no shot. Exit code 4."""
 

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec
-from dvcp.errors import MediaError
+from dvcp.errors import MediaError, PictureChange
 from dvcp.media.ffv1 import has_checksums, slices_sound
 from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, video_stream
@@ -151,7 +151,7 @@ class FrameReader:
         if (frame.width, frame.height, frame.format.name) != (info.width, info.height, info.pix_fmt):
             found = f"{frame.width}x{frame.height} {frame.format.name}"
             message = f"the picture changes from {info.width}x{info.height} {info.pix_fmt} to {found}"
-            raise MediaError(message, file=info.url, frame=number, hint="split the file there, or scale it to one size with ffmpeg")
+            raise PictureChange(message, file=info.url, frame=number, hint="split the file there, or scale it to one size with ffmpeg")
 
     def _rewind(self) -> None:
         """Start again at the first packet, by opening the file again: not every container can seek."""

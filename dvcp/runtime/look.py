@@ -101,7 +101,8 @@ def _damage(found: Survey, info: VideoInfo) -> list[str]:
         return []
     runs = [str(a) if a == b else f"{a}-{b}" for a, b in stretches(found.damaged)]
     named = ", ".join(runs[:_NAMED]) + (f" and {len(runs) - _NAMED} more stretches" if len(runs) > _NAMED else "")
-    return [f"{info.url}: {len(found.damaged)} frames cannot be decoded and become plain gray ({named}); the first says: {found.trouble}"]
+    count = "one frame" if len(found.damaged) == 1 else f"{len(found.damaged)} frames"
+    return [f"{info.url}: {count} cannot be decoded and delivered as plain gray ({named}); the first says: {found.trouble}"]
 
 
 def _told(characters: Mapping[int, Character], info: VideoInfo) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit
-from dvcp.errors import MediaError
+from dvcp.errors import MediaError, PictureChange
 from dvcp.media.probe import INTERLACED, VideoInfo
 from dvcp.media.reader import each_frame
 from dvcp.shots.detect import FLAT, READ_BYTES, CutFinder, small_gray
@@ -33,6 +33,8 @@ from dvcp.timing import Span
 LOOK = np.dtype([(name, np.float32) for name in ("spread", "change", "tones", "colour", "cb", "cr", "comb")])
 #: share of undecodable frames above which a film is refused: what is left is no film
 MOST_DAMAGED = 0.5
+#: frames of another size or format that may pass as damaged; with more of them the film itself changes
+MOST_CHANGED = 3
 #: RMS of a shot's chroma that does not follow from luma: 0.0198 at least on 51 corpus clips in colour, 0.0126 at most on the same as sepia
 #: prints with chroma noise of 6 codes and blotches of 2
 COLOUR = 0.014
@@ -148,7 +150,7 @@ def survey(info: VideoInfo, *, cuts: bool = True, progress: Callable[[int], None
 
     Raises:
         ConfigError: cuts are wanted and PySceneDetect is not installed.
-        MediaError: the film cannot be opened, or more than half of its frames cannot be decoded.
+        MediaError: the film cannot be opened, more than half of its frames cannot be decoded, or its pictures change size or format.
     """
     count, size = len(info.frames), info.width * info.height * np.dtype(info.colour.dtype).itemsize
     looks = np.zeros(count, LOOK)
@@ -156,11 +158,14 @@ def survey(info: VideoInfo, *, cuts: bool = True, progress: Callable[[int], None
     damaged: list[int] = []
     trouble: MediaError | None = None
     last: NDArray[np.float32] | None = None
-    woven, comb = info.field_order in MAYBE_WOVEN, 0.0
+    woven, comb, changed = info.field_order in MAYBE_WOVEN, 0.0, 0
     for number, frame in enumerate(each_frame(info, max(1, min(16, READ_BYTES // (2 * size))))):
         if isinstance(frame, MediaError):
             trouble = trouble or frame
             damaged.append(number)
+            changed += isinstance(frame, PictureChange)
+            if changed > MOST_CHANGED:
+                raise frame
             if len(damaged) > MOST_DAMAGED * count:
                 break
         else:

@@ -27,6 +27,9 @@ TABLE = Path(__file__).parents[2] / "docs" / "broken.md"
 UNMADE = {
     "only-first-decodes.mkv": "more than half of it is lost",
     "none-decodes.mkv": "more than half of it is lost",
+    "resolution.ts": "two films in one",
+    "shrinks.ts": "two films in one",
+    "format.ts": "two films in one",
     "3x5.mkv": "FFV1 takes no picture so small",
     "8192-high.mkv": "FFV1 takes no picture so narrow",
     "wide.mkv": "most of each picture was never coded, and is something else each time: verification refuses it",

@@ -74,7 +74,7 @@ def test_each_shot_gets_what_it_needs(job: Job) -> None:
     assert job.info.damaged == (LOST,) and job.characters[5].fields
     said = " | ".join(job.warnings)
     assert "shot 3: in colour already" in said and "shot 4: tinted" in said and "shot 5: interlaced" in said
-    assert "shot 1" not in said and "1 frames cannot be decoded and become plain gray (17)" in said
+    assert "shot 1" not in said and "one frame cannot be decoded and delivered as plain gray (17)" in said
     out, source = job.output.file_url, job.info.url
     for span in (LEADER, COLOUR):
         assert np.array_equal(planes(out, span)[1], planes(source, span)[1])
