@@ -22,6 +22,7 @@ from dvcp.media.planes import delivered_aspect
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
+from dvcp.media.timecode import timecode_fate
 from dvcp.media.tracks import add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
 from dvcp.media.writer import writing
 from dvcp.timing import Span
@@ -97,10 +98,15 @@ def assemble(
             if info.turn.matrix:
                 video.set_display_matrix(info.turn.matrix)
             if info.timecode:
+                outcome, why = timecode_fate(info.timecode, info.average_rate, profile.container)
+                warnings += [f"{info.url}: the start timecode is not kept: {why}"] if outcome == "refused" else []
                 # The tag, not the source's tmcd track: MP4's muxer writes its own track from it and refuses a copied one.
                 video.metadata["timecode"] = info.timecode
             output.metadata.update(_container_tags(source, extra_tags))
             if (chapters := source.chapters()) and not profile.colour_only:
+                for mark in chapters:
+                    ticks = round(clock.shift / (mark["time_base"] or 1))
+                    mark["start"], mark["end"] = mark["start"] + ticks, mark["end"] + ticks
                 output.set_chapters(chapters)
             copied = {} if profile.colour_only else _add_copies(source, output, info, profile, film, warnings)
             if clock.shift:

@@ -192,7 +192,7 @@ def rehearse(url: str, container: str) -> dict[int, Rehearsed | None]:
     No table of codecs and containers is as right as the muxer itself: MOV refuses FLAC, and knows ``ger`` but not ``deu``.
 
     Returns:
-        None for a track the container refuses.
+        Sound first, then text; None for a track the container refuses.
 
     Raises:
         MediaError: the film cannot be read.
@@ -200,7 +200,7 @@ def rehearse(url: str, container: str) -> dict[int, Rehearsed | None]:
     with open_input(url) as source:
         streams: list[Stream] = [s for s in source.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
         blocks = _first_packets(source, streams)
-        found: dict[int, Rehearsed | None] = {s.index: None for s in source.streams if s.type in ("audio", "subtitle")}
+        found: dict[int, Rehearsed | None] = {s.index: None for s in (*source.streams.audio, *source.streams.subtitles)}
         taken: dict[int, str | None] = {}
         for stream in streams:
             alone = _written([stream], {stream.index: None}, blocks, container)
