@@ -113,9 +113,9 @@ def test_mediainfo_tells_of_outputs_what_it_tells_of_the_source(delivered: list[
 def _told(path: str) -> dict[str, str | None]:
     tracks = MediaInfo.parse(path).tracks
     video = next(t for t in tracks if t.track_type == "Video").to_data()
-    keys = ("pixel_aspect_ratio", "scan_type", "scan_order", "matrix_coefficients", "color_primaries", "transfer_characteristics", "color_range")
-    timecode = next((t.to_data().get("time_code_of_first_frame") for t in tracks if t.to_data().get("time_code_of_first_frame")), None)
-    return {key: video.get(key) for key in keys} | {"timecode": timecode}
+    keys = ("pixel_aspect_ratio", "scan_type", "scan_order", "color_range", "color_primaries", "transfer_characteristics")
+    codes = (t.to_data().get("time_code_of_first_frame") for t in tracks)
+    return {key: video.get(key) for key in (*keys, "matrix_coefficients")} | {"timecode": next(filter(None, codes), None)}
 
 
 def _luma_md5(path: str) -> list[str]:
