@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -18,17 +18,15 @@ from av.video.stream import VideoStream
 
 from dvcp.errors import MediaError
 from dvcp.media.matroska import complete_video_track
+from dvcp.media.planes import delivered_aspect
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
+from dvcp.media.timecode import timecode_fate
+from dvcp.media.tracks import add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
+from dvcp.media.unpack import Unpacker
 from dvcp.media.writer import writing
 from dvcp.timing import Span
-
-#: written by muxers about themselves or about the file they wrote; not facts about the film
-MUXER_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "timecode", "duration", "handler_name", "vendor_id"}
-MUXER_TAGS |= {"number_of_frames", "number_of_bytes", "bps", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags"}
-#: FFmpeg's usual channel layout by number of channels
-LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
@@ -52,15 +50,18 @@ def output_clock(info: VideoInfo) -> Clock:
     return Clock(Fraction(1, base.denominator), base.numerator, max(Fraction(0), -int(info.frames.pts[0]) * base))
 
 
-def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, profile: Profile) -> list[str]:
+def assemble(
+    segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, profile: Profile, extra_tags: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """Join segment files into the delivered file, without re-encoding.
 
     Args:
         segments: local segment files made by :class:`~dvcp.media.writer.SegmentWriter`, with the frames each holds; together they
             cover the film, in order.
         info: the source, which is read again for sound, subtitles, chapters and metadata.
-        out: local path, ``.mkv`` for the master and ``.mp4`` for the access copy.
+        out: local path that ends in the profile's suffix.
         profile: as the segments were made with.
+        extra_tags: container metadata to write besides the source's, and in place of it where a key is the same.
 
     Returns:
         Warnings: what the container could not take, one line each.
@@ -78,6 +79,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
         message = f"segments hold {covered} of {len(info.frames)} frames"
         raise MediaError(message, file=info.url, hint="run the job again: finished segments are kept")
     warnings: list[str] = []
+    aspect = delivered_aspect(info, profile)
     with ExitStack() as stack:
         source = stack.enter_context(open_input(info.url))
         first = stack.enter_context(open_input(segments[0][0]))
@@ -86,15 +88,28 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
             template = video_stream(first, segments[0][0])
             video = output.add_stream_from_template(template, opaque=True)
             video.time_base = clock.timebase
-            video.codec_context.sample_aspect_ratio = info.sample_aspect
-            video.metadata.update(_tags(video_stream(source, info.url).metadata))
+            video.codec_context.sample_aspect_ratio = aspect
+            # without a rate MOV's muxer makes no timecode track
+            video.codec_context.framerate = info.average_rate
+            if template.codec_context.name == "prores":
+                # Matroska's fourcc of it, which MOV would write as a configuration box no other ProRes file has
+                video.codec_context.extradata = None
+            film = video_stream(source, info.url)
+            video.metadata.update(tags_of(film.metadata))
+            if info.turn.matrix:
+                video.set_display_matrix(info.turn.matrix)
             if info.timecode:
+                outcome, why = timecode_fate(info.timecode, info.average_rate, profile.container)
+                warnings += [f"{info.url}: the start timecode is not kept: {why}"] if outcome == "refused" else []
                 # The tag, not the source's tmcd track: MP4's muxer writes its own track from it and refuses a copied one.
                 video.metadata["timecode"] = info.timecode
-            output.metadata.update(_tags(source.metadata))
-            if chapters := source.chapters():
+            output.metadata.update(_container_tags(source, extra_tags))
+            if (chapters := source.chapters()) and not profile.colour_only:
+                for mark in chapters:
+                    ticks = round(clock.shift / (mark["time_base"] or 1))
+                    mark["start"], mark["end"] = mark["start"] + ticks, mark["end"] + ticks
                 output.set_chapters(chapters)
-            copied = _add_copies(source, output, info, warnings)
+            copied = {} if profile.colour_only else _add_copies(source, output, info, profile, film, warnings)
             if clock.shift:
                 warnings.append(f"{info.url}: the film starts before zero; all times are shifted by {clock.shift} s")
             parameters = template.codec_context.extradata
@@ -102,7 +117,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
             for _, packet in tracks:
                 output.mux(packet)
     if profile.container == "matroska":
-        complete_video_track(out, info.sample_aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)
+        complete_video_track(out, aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)
     return warnings
 
 
@@ -111,34 +126,28 @@ def _options(profile: Profile, clock: Clock) -> dict[str, str]:
         # AAC starts with priming before zero; by default Matroska moves the whole film 21 ms to make room for it
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     # the default movie timescale of 1000 would round the start of a film that does not begin at zero
-    return {"fflags": "+bitexact", "movflags": "+faststart", "movie_timescale": str(clock.timebase.denominator)}
+    return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(clock.timebase.denominator)}
 
 
-def _tags(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key.lower().split("-")[0] not in MUXER_TAGS}
+def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[str, str]:
+    replaced = {key.lower() for key in extra}
+    return {key: value for key, value in tags_of(source.metadata).items() if key.lower() not in replaced} | dict(extra)
 
 
-def _add_copies(source: InputContainer, output: OutputContainer, info: VideoInfo, warnings: list[str]) -> dict[int, Stream]:
-    """Output streams for the source streams that are copied, by source index."""
-    copied: dict[int, Stream] = {}
+def _add_copies(
+    source: InputContainer, output: OutputContainer, info: VideoInfo, profile: Profile, film: Stream, warnings: list[str]
+) -> dict[int, tuple[Stream, Unpacker | None]]:
+    """Output streams for the source streams that are copied, by source index; attachments and cover art go in whole at once."""
+    copied: dict[int, tuple[Stream, Unpacker | None]] = {}
+    tried = rehearse(info.url, profile.container)
     for stream in source.streams:
-        if stream.type == "video" or (stream.type == "data" and "timecode" in stream.metadata):
+        if stream.index == film.index or is_timecode(stream) or is_chapter_text(source, stream):
             continue
-        kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
-        if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
-            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied")
-            continue
-        try:
-            twin = output.add_stream_from_template(stream, opaque=True)
-        except ValueError:
+        if found := tried.get(stream.index):
+            copied[stream.index] = add_copy(output, stream, found.plan)
+        elif not (profile.attachments and attach(info.url, output, stream)):
+            kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
             warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {output.format.name} cannot hold it")
-            continue
-        if isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
-            # Matroska says how many channels PCM has, not which; MP4 refuses to write that
-            twin.codec_context.layout = LAYOUTS.get(twin.codec_context.channels, "stereo")
-        twin.metadata.update(_tags(stream.metadata))
-        twin.disposition = stream.disposition
-        copied[stream.index] = twin
     return copied
 
 
@@ -166,7 +175,9 @@ def _video(
                 raise MediaError(f"holds {count + extra} frames instead of {len(span)}", file=path, hint="delete it and run again")
 
 
-def _copies(source: InputContainer, copied: dict[int, Stream], clock: Clock) -> Iterator[tuple[Fraction, Packet[Any]]]:
+def _copies(
+    source: InputContainer, copied: dict[int, tuple[Stream, Unpacker | None]], clock: Clock
+) -> Iterator[tuple[Fraction, Packet[Any]]]:
     if not copied:
         return
     at = -clock.shift
@@ -176,9 +187,16 @@ def _copies(source: InputContainer, copied: dict[int, Stream], clock: Clock) -> 
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
             at = stamp * packet.time_base
+        twin, unpacker = copied[packet.stream_index]
+        if unpacker:
+            yield from ((at + clock.shift, made) for made in unpacker.packets(packet, clock.shift))
+            continue
         if clock.shift:
             ticks = round(clock.shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
-        packet.stream = copied[packet.stream_index]
+        packet.stream = twin
         yield at + clock.shift, packet
+    for _, unpacker in copied.values():
+        if unpacker:
+            yield from ((at + clock.shift, made) for made in unpacker.packets(None, clock.shift))

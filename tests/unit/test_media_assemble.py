@@ -13,7 +13,7 @@ from dvcp.errors import MediaError
 from dvcp.media.assemble import assemble
 from dvcp.media.compare import compare
 from dvcp.media.probe import probe
-from dvcp.media.profiles import ACCESS, MASTER, PROFILES, Profile
+from dvcp.media.profiles import ACCESS, LAYER, MASTER, MEZZANINE, PROFILES, Profile
 from dvcp.media.reader import FrameReader
 from dvcp.media.writer import SegmentWriter
 from dvcp.timing import Span
@@ -69,6 +69,8 @@ def test_a_film_that_starts_before_zero_is_shifted_with_its_sound(tmp_path: Path
     assert len(warnings) == 1 and "shifted by 3/25 s" in warnings[0]
     made = probe(out).frames
     assert [int(p) * made.timebase for p in made.pts] == [Fraction(k, 25) for k in range(9)]
+    if profile is LAYER:
+        return
     with av.open(out) as container:
         sound = next(p for p in container.demux(audio=0) if p.size)
         assert sound.pts is not None and abs(sound.pts * sound.time_base - Fraction(120, 1000)) <= Fraction(1, 1000)
@@ -121,7 +123,7 @@ def test_a_stream_the_container_cannot_take_is_told(tmp_path: Path) -> None:
         line = av.Packet(b"Good evening.")
         line.stream, line.pts, line.dts, line.duration, line.time_base = text, 40, 40, 80, Fraction(1, 1000)
         out.mux(line)
-    assert probe(source).subtitles == 1
+    assert [track.codec for track in probe(source).subtitles] == ["srt"]
     (tmp_path / "m").mkdir()
     master, warnings = deliver(source, tmp_path / "m", MASTER)
     assert warnings == []
@@ -130,7 +132,7 @@ def test_a_stream_the_container_cannot_take_is_told(tmp_path: Path) -> None:
     assert lines == [(40, b"Good evening.")]
     access, warnings = deliver(source, tmp_path, ACCESS)
     assert len(warnings) == 1 and "subtitle (srt), is not copied: mp4 cannot hold it" in warnings[0]
-    assert probe(access).subtitles == 0
+    assert probe(access).subtitles == ()
 
 
 def test_segments_must_cover_the_film_and_hold_what_they_say(tmp_path: Path) -> None:
@@ -175,10 +177,14 @@ def test_every_track_keeps_its_language_and_chapters_stay(tmp_path: Path) -> Non
             for twin, block in zip(twins, (packet, copy), strict=True):
                 block.stream = twin
                 out.mux(block)
-    for profile in PROFILES.values():
+    for profile in (MASTER, ACCESS, MEZZANINE):
         made, warnings = deliver(source, tmp_path, profile)
         assert warnings == [] and compare(made, source, profile).problems == ()
-        assert [(track.codec, track.language) for track in probe(made).audio] == [("flac", "ger"), ("flac", "fre")]
+        # MOV refuses FLAC
+        codec = "pcm_s16le" if profile is MEZZANINE else "flac"
+        # QuickTime knows French as fra
+        french = "fra" if profile is MEZZANINE else "fre"
+        assert [(track.codec, track.language) for track in probe(made).audio] == [(codec, "ger"), (codec, french)]
         with av.open(made) as container:
             assert [c["metadata"]["title"] for c in container.chapters()] == ["Titles"]
 
