@@ -149,7 +149,8 @@ def _samples(frame: VideoFrame, url: str) -> tuple[Samples, int]:
 
 def _native(samples: NDArray[Any], depth: int) -> Samples:
     """A copy in the machine's byte order."""
-    return np.array(samples, dtype=np.uint8 if depth == 8 else np.uint16)
+    native: Samples = np.array(samples, dtype=np.uint8) if depth == 8 else np.array(samples, dtype=np.uint16)
+    return native
 
 
 def tiff_of(rgb: NDArray[Any]) -> bytes:

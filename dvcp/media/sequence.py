@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import fileseq
+from fileseq.constants import PAD_STYLE_HASH1
+from fileseq.exceptions import FileSeqException
+from fileseq.filesequence import FileSequence
+from fileseq.frameset import FrameSet
 
 from dvcp.errors import ConfigError, MediaError
 from dvcp.store import files
@@ -14,10 +17,12 @@ from dvcp.store import files
 #: pictures a folder is searched for, in any case
 PICTURE_SUFFIXES = (".dpx", ".tif", ".tiff", ".png")
 #: fileseq's style in which every "#" is one digit
-HASHES = fileseq.PAD_STYLE_HASH1
+HASHES = PAD_STYLE_HASH1
 #: fileseq reads the hyphen of reel-0001.dpx as a minus; scans have no negative numbers, so it is hidden from it
 _HYPHEN = re.compile(r"(?<!\d)-(?=\d)")
 _HIDDEN = "\x00"
+#: numbers from first to last at most: more is a date or an identifier, not a count of frames
+MOST_NUMBERS = 10_000_000
 #: sequences or files named in one error
 _NAMED = 4
 
@@ -93,16 +98,14 @@ def parse_pattern(pattern: str) -> PicturePattern:
     folder, slash, name = pattern.rpartition("/")
     hint = "write it as reel.####.dpx: one # a digit, the number last before .dpx, .tif, .tiff or .png"
     try:
-        found = fileseq.FileSequence(_HYPHEN.sub(_HIDDEN, name), pad_style=HASHES)
-    except fileseq.ParseException as error:
+        found = FileSequence(_HYPHEN.sub(_HIDDEN, name), pad_style=HASHES)
+    except FileSeqException as error:
         raise ConfigError("is no pattern of numbered pictures", file=pattern, hint=hint) from error
     if not found.padding() or not is_picture(name):
         raise ConfigError("is no pattern of numbered pictures", file=pattern, hint=hint)
-    numbers = found.frameSet()
-    base = found.basename().replace(_HIDDEN, "-")
-    return PicturePattern(
-        folder or (slash or "."), base, found.extension(), max(1, found.zfill()), tuple(sorted(numbers)) if numbers else None
-    )
+    named = found.frameSet()
+    numbers = None if named is None else tuple(sorted(int(number) for number in named))
+    return PicturePattern(folder or slash or ".", found.basename().replace(_HIDDEN, "-"), found.extension(), max(1, found.zfill()), numbers)
 
 
 def is_picture(name: str) -> bool:
@@ -126,7 +129,7 @@ def find_sequences(folder: str) -> list[PictureSequence]:
             message = f"there twice, as {written[plain]} and {name}"
             raise MediaError(message, file=files.join(folder, name), hint="keep one of them")
         written[plain] = name
-    found = fileseq.FileSequence.findSequencesInList(sorted(written), pad_style=HASHES)
+    found = FileSequence.findSequencesInList(sorted(written), pad_style=HASHES)
     numbered = [_sequence(folder, sequence, written) for sequence in found if sequence.frameSet() is not None]
     return sorted(numbered, key=lambda sequence: (sequence.base, sequence.suffix, sequence.padding))
 
@@ -157,7 +160,7 @@ def find_sequence(source: str) -> PictureSequence:
 
 def number_range(numbers: Iterable[int], padding: int = 0) -> str:
     """Numbers in fileseq's notation: ``1004-1006,1010``."""
-    return str(fileseq.framesToFrameRange(sorted(numbers), zfill=padding)) if numbers else ""
+    return str(FrameSet.framesToFrameRange(sorted(numbers), zfill=padding)) if numbers else ""
 
 
 def _matching(pattern: PicturePattern, source: str) -> PictureSequence:
@@ -175,14 +178,14 @@ def _matching(pattern: PicturePattern, source: str) -> PictureSequence:
         there = ", ".join(sequence.notation for sequence in find_sequences(pattern.folder)[:_NAMED])
         raise MediaError("matches no picture", file=source, hint=f"there are {there}" if there else "check folder and pattern")
     numbers = tuple(sorted(kept))
-    within = pattern.numbers or range(numbers[0], numbers[-1] + 1)
+    within = pattern.numbers or range(numbers[0], min(numbers[-1], numbers[0] + MOST_NUMBERS) + 1)
     return _built(pattern.folder, pattern.base, pattern.suffix.lower(), pattern.padding, kept, set(within) - set(kept))
 
 
-def _sequence(folder: str, found: fileseq.FileSequence, written: dict[str, str]) -> PictureSequence:
+def _sequence(folder: str, found: FileSequence, written: dict[str, str]) -> PictureSequence:
     base, suffix, padding = found.basename(), found.extension(), max(1, found.zfill())
-    names = {number: written[f"{base}{number:0{padding}d}{suffix}"] for number in found.frameSet() or ()}
-    missing = set(range(min(names), max(names) + 1)) - set(names)
+    names = {number: written[f"{base}{number:0{padding}d}{suffix}"] for number in map(int, found.frameSet() or ())}
+    missing = set(range(min(names), min(max(names), min(names) + MOST_NUMBERS) + 1)) - set(names)
     return _built(folder, base.replace(_HIDDEN, "-"), suffix, padding, names, missing)
 
 
