@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from dvcp import __version__
+from dvcp.cli_sequence import add_sequence_commands
 from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError, VerifyError
 from dvcp.evaluation.painted import Painted
@@ -293,6 +294,9 @@ def precompute(
         typer.echo(f"dvcp: {line}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+add_sequence_commands(app)
 
 
 def main() -> None:

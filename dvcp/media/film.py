@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from dvcp.errors import MediaError
 from dvcp.media.matroska import complete_video_track
 from dvcp.media.pixels import plane_view
-from dvcp.media.probe import FULL_RANGE, LIMITED_RANGE
+from dvcp.media.probe import FIELD_ORDERS, FULL_RANGE, LIMITED_RANGE
 from dvcp.media.profiles import MASTER
 from dvcp.media.source import av_path, open_input
 from dvcp.media.writer import writing
@@ -40,6 +40,7 @@ class GrayFilm:
         width, height: in samples.
         depth: 8, 10, 12 or 16.
         rate: frames per second; a frame at tick k is shown at k / rate.
+        frames: how many will be written.
         constant: every tick has a frame.
         limited: black and white are those of video.
         primaries, transfer, matrix: CICP codes, 2 = unspecified.
@@ -52,6 +53,7 @@ class GrayFilm:
     height: int
     depth: int
     rate: Fraction
+    frames: int
     constant: bool
     limited: bool = False
     primaries: int = 2
@@ -131,7 +133,10 @@ class GrayFilmWriter:
         context.color_range = LIMITED_RANGE if film.limited else FULL_RANGE
         context.color_primaries, context.color_trc, context.colorspace = film.primaries, film.transfer, film.matrix
         context.flags |= int(Flags.bitexact)
+        context.field_order = FIELD_ORDERS.index("progressive")
         context.thread_count = 2
+        # otherwise what the file announces is reckoned from its duration, and gaps look like frames cut off
+        stream.metadata["NUMBER_OF_FRAMES"] = str(film.frames)
         if film.timecode:
             stream.metadata["timecode"] = film.timecode
         return stream
@@ -171,5 +176,6 @@ def sound_digests(url: str) -> tuple[str, ...]:
     with open_input(url) as container:
         digests = {stream.index: hashlib.sha256() for stream in container.streams.audio if stream.codec_context is not None}
         for packet in container.demux([s for s in container.streams.audio if s.index in digests]):
-            digests[packet.stream_index].update(bytes(packet))
+            if packet.size:
+                digests[packet.stream_index].update(bytes(packet))
         return tuple(digest.hexdigest() for digest in digests.values())

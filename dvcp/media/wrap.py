@@ -181,7 +181,7 @@ def _write(
     if settings.luma and first.samples.ndim == 3:
         tags["DVCP_LUMA"] = f"computed ({settings.luma.value}) where R, G and B differ: not the scan's own samples"
     film = GrayFilm(
-        width, height, first.depth, settings.rate, not sequence.gaps, first.limited, first.primaries, first.transfer, matrix,
+        width, height, first.depth, settings.rate, len(sequence), not sequence.gaps, first.limited, first.primaries, first.transfer, matrix,
         first.sample_aspect, settings.timecode, tags,
     )  # fmt: skip
     records: list[PictureRecord] = []
