@@ -58,7 +58,8 @@ def wrap_command(
     data = wrapping.summary(done)
     kept = "was there already, proved again: " if done.reused else ""
     gone = f", missing {data['missing']}" if data["missing"] else ""
-    text = f"{done.out}: {kept}{data['sequence']}{gone}: {data['frames']} frames, {data['depth']} bit, 0 differing samples"
+    equal = f", R = G = B in {data['luma']['equal']}" if "equal" in data["luma"] else ""
+    text = f"{done.out}: {kept}{data['sequence']}{gone}: {data['frames']} frames, {data['depth']} bit{equal}, 0 differing samples"
     _say(data, text, as_json)
 
 

@@ -28,6 +28,8 @@ MEANINGS = {
 }  # fmt: skip
 UNSPECIFIED_VIDEO = 4
 _RGB = 50
+#: samples a pixel, by descriptor: one channel, luma, RGB, RGBA, ABGR
+_CHANNELS = {1: 1, 2: 1, 3: 1, 4: 1, 6: 1, _RGB: 3, 51: 4, 52: 4}
 _UNDEFINED = 0xFFFFFFFF
 #: (name, offset, length) of the text fields worth keeping
 _TEXTS = (
@@ -64,7 +66,7 @@ def read_header(data: bytes) -> dict[str, Any]:
     """What the header says, as JSON types, without what it leaves undefined; empty when ``data`` is no DPX or too short for one.
 
     Keys that others rely on: ``rate`` ("24000/1001"), ``timecode``, ``pixel_aspect`` ("59/54"), ``transfer`` and ``colorimetric`` (codes),
-    ``file_size``, ``elements``, ``orientation``.
+    ``bits``, ``orientation``.
     """
     order = MAGICS.get(data[:4])
     if order is None or len(data) < 1664:
@@ -110,6 +112,36 @@ def _industry(data: bytes, order: str) -> dict[str, Any]:
         "black_level": _real(data, order, 1952),
         "white_level": _real(data, order, 1964),
     }
+
+
+def fault(data: bytes) -> str | None:
+    """Why FFmpeg must not be given this picture, in a few words: it would read it wrong without a word. None when it may.
+
+    It takes a file that lacks its end for one of the old writers that did not align rows, and shears the picture; it reads only the
+    first of several elements, only where the file header says they begin, and knows no padding after rows.
+    """
+    order = MAGICS.get(data[:4])
+    if order is None or len(data) < 1664:
+        return "is truncated or damaged"
+    elements, begin = _number(data, order, "H", 770), _number(data, order, "I", 4) or 0
+    if elements != 1:
+        return f"holds {elements} image elements"
+    if _number(data, order, "I", 808) not in (None, 0, begin):
+        return "says in two ways where its samples begin"
+    if _number(data, order, "I", 812):
+        return "has padding after its rows"
+    needed = begin + _rows_size(data, order)
+    if len(data) < needed and len(data) != _number(data, order, "I", 16):
+        return f"is truncated: {len(data)} of {needed} bytes"
+    return None
+
+
+def _rows_size(data: bytes, order: str) -> int:
+    """Bytes of all rows, each from 32 bits on; 0 for elements that are not decoded anyway."""
+    width, height = struct.unpack_from(order + "II", data, 772)
+    count, bits, packed = width * _CHANNELS.get(data[800], 0), data[803], _number(data, order, "H", 804) == 0
+    words = {8: -(-count // 4), 10: -(-count // 3), 12: -(-count * 3 // 8) if packed else -(-count // 2), 16: -(-count // 2)}
+    return int(words.get(bits, 0) * 4 * height)
 
 
 def dpx_of(rgb: NDArray[Any], depth: int, facts: DpxFacts) -> bytes:

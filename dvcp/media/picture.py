@@ -92,14 +92,9 @@ def read_picture(url: str) -> SourcePicture:
 
 def _kind(data: bytes, url: str) -> tuple[str, dict[str, Any]]:
     if data[:4] in dpx.MAGICS:
-        header = dpx.read_header(data)
-        # FFmpeg takes a file that lacks its end for one without padding, and shears the picture
-        if len(data) < header.get("file_size", 0):
-            message = f"is truncated: {len(data)} of {header['file_size']} bytes"
-            raise MediaError(message, file=url, hint="copy it again from its source")
-        if header.get("elements", 1) != 1:
-            raise MediaError(f"holds {header['elements']} image elements", file=url, hint="only one (gray or RGB) is read; split it")
-        return "dpx", header
+        if trouble := dpx.fault(data):
+            raise MediaError(trouble, file=url, hint="copy it again from its source, or write one plain gray or RGB picture a file")
+        return "dpx", dpx.read_header(data)
     if data[:4] in tiff.MAGICS:
         header = tiff.read_header(data)
         if trouble := tiff.fault(data):

@@ -87,6 +87,7 @@ class Sidecar:
             "frames": len(self.pictures),
             "luma": self.origins(),
             "luma_is_original": Origin.COMPUTED not in {p.origin for p in self.pictures},
+            "luma_rounding": "to nearest, halves to even, at the depth of the pictures" if self.asked.luma else None,
             "proof": "every frame was read back from the film and compared with its picture: 0 differing samples",
             "header": common,
             "pictures": [

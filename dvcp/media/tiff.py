@@ -14,9 +14,10 @@ _NAMES = {
     282: "x_resolution", 283: "y_resolution", 296: "resolution_unit", 305: "software", 306: "created", 315: "artist", 33432: "copyright",
 }  # fmt: skip
 _SUBFILE, _ICC, _COMPRESSION = 254, 34675, 259
-_STRIPS, _STRIP_SIZES, _TILES = 273, 279, 324
+_STRIPS, _STRIP_SIZES, _TILES, _SAMPLE_FORMAT = 273, 279, 324, 339
+_PHOTOMETRIC, _READABLE = 262, (0, 1, 2)
 _DEFLATE = (8, 32946)
-_READ = {*_NAMES, _SUBFILE, _ICC, _STRIPS, _STRIP_SIZES, _TILES}
+_READ = {*_NAMES, _SUBFILE, _ICC, _STRIPS, _STRIP_SIZES, _TILES, _SAMPLE_FORMAT}
 #: bytes of one value and struct's letter, by TIFF field type
 _TYPES = {1: (1, "B"), 2: (1, "s"), 3: (2, "H"), 4: (4, "I"), 5: (8, "II")}
 
@@ -39,15 +40,20 @@ def read_header(data: bytes) -> dict[str, Any]:
 def fault(data: bytes) -> str | None:
     """Why the picture must not be trusted to a decoder, in a few words; None when every strip is there and, where it is Deflate, unpacks.
 
-    FFmpeg's decoder cannot be asked: it leaves the rows of a missing strip black and reads tiles as if they were strips, in silence, and
-    told to stop at errors (``err_detect=explode``) it stops at the resolution unit (tag 296), which nearly every TIFF has. LZW and
-    PackBits carry no checksum: there only missing bytes are found.
+    FFmpeg's decoder cannot be asked: in silence it leaves the rows of a missing strip black, reads tiles as if they were strips, 16-bit
+    floats and signed integers as unsigned ones. Told to stop at errors (``err_detect=explode``) it stops at the resolution unit
+    (tag 296), which nearly every TIFF has. LZW and PackBits carry no checksum: there only missing bytes are found.
     """
     order = MAGICS.get(data[:4], "<")
     try:
         entries, _ = _directory(data, order, struct.unpack_from(order + "I", data, 4)[0])
         if _TILES in entries:
             return "is tiled"
+        kind = entries.get(_PHOTOMETRIC, [1])[0]
+        if kind not in _READABLE:
+            return f"has {PHOTOMETRIC.get(kind, f'photometric {kind}')} samples"
+        if set(entries.get(_SAMPLE_FORMAT, [1])) != {1}:
+            return "has samples that are no unsigned integers"
         places, sizes = entries.get(_STRIPS, []), entries.get(_STRIP_SIZES, [])
         if not places or len(places) != len(sizes):
             return "is truncated or damaged"

@@ -60,6 +60,13 @@ def test_tiff_is_read_as_tifffile_wrote_it(tmp_path: Path, depth: int, channels:
     assert found.header["photometric"] == ("BlackIsZero" if channels is None else "RGB")
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+def test_tiff_with_a_plane_for_each_channel(tmp_path: Path, depth: int) -> None:
+    picture = codes(32, 49, depth, channels=3)
+    tiff(tmp_path / "a.tif", np.ascontiguousarray(np.moveaxis(picture, -1, 0)), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read_picture(str(tmp_path / "a.tif")).samples, picture)
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits"])
 def test_compressed_tiff(tmp_path: Path, compression: str) -> None:
     gray = codes(32, 49, 8)
@@ -139,13 +146,23 @@ def test_pictures_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
     refused(path, "holds 2 pictures")
     Image.fromarray(codes(32, 48, 8, channels=4), "RGBA").save(path)
     refused(path, "rgba")
-    tiff(path, gray.astype(np.float32))
-    refused(path, "cannot be read|samples")
-    gray_dpx(path, gray, 16)
-    data = bytearray(path.read_bytes())
-    data[771] = 2
-    path.write_bytes(data)
-    refused(path, "2 image elements")
+    tiff(path, gray.astype(np.float16))
+    refused(path, "no unsigned integers")
+    tiff(path, gray.astype(np.int16))
+    refused(path, "no unsigned integers")
+    tiff(path, codes(32, 48, 8, channels=4), photometric="separated")
+    refused(path, "CMYK")
+    Image.fromarray(codes(32, 48, 8, channels=3)).convert("LAB").save(path)
+    refused(path, "CIELab")
+    Image.fromarray(codes(32, 48, 8, channels=3)).convert("P").save(path)
+    refused(path, "palette")
+    for place, value, words in ((771, 2, "2 image elements"), (815, 4, "padding after its rows"), (811, 4, "where its samples begin")):
+        gray_dpx(path, gray, 16)
+        data = bytearray(path.read_bytes())
+        data[812:816] = bytes(4)
+        data[place] = value
+        path.write_bytes(data)
+        refused(path, words)
 
 
 def refused(path: Path, words: str) -> None:
@@ -153,6 +170,15 @@ def refused(path: Path, words: str) -> None:
         read_picture(str(path))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_dpx_with_a_wrong_size_in_its_header_is_read_when_its_samples_are_there(tmp_path: Path) -> None:
+    gray = codes(32, 49, 8)
+    gray_dpx(tmp_path / "a.dpx", gray, 8)
+    data = bytearray((tmp_path / "a.dpx").read_bytes())
+    data[16:20] = (len(data) + 8192).to_bytes(4, "big")
+    (tmp_path / "a.dpx").write_bytes(data)
+    assert np.array_equal(read_picture(str(tmp_path / "a.dpx")).samples, gray)
 
 
 def test_a_preview_beside_the_picture_is_no_second_picture(tmp_path: Path) -> None:
