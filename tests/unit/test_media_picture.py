@@ -29,8 +29,13 @@ def test_gray_dpx_is_read_sample_by_sample(tmp_path: Path, depth: int, width: in
     found = read_picture(str(tmp_path / "a.dpx"))
     assert found.depth == depth
     assert np.array_equal(found.samples, gray)
-    name = "gray" if depth == 8 else f"gray{depth}le"
-    assert ffmpeg_samples(tmp_path / "a.dpx", name) == gray.tobytes()
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12, 16])
+def test_debian_ffmpeg_sees_the_same_gray(tmp_path: Path, depth: int) -> None:
+    gray_dpx(tmp_path / "a.dpx", codes(32, 49, depth), depth)
+    samples = ffmpeg_samples(tmp_path / "a.dpx", "gray" if depth == 8 else f"gray{depth}le")
+    assert samples == read_picture(str(tmp_path / "a.dpx")).samples.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -201,9 +206,8 @@ def test_what_a_scanner_wrote_into_the_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("depth", [8, 10, 12, 16])
-@pytest.mark.parametrize("width", [48, 49])
-def test_dpx_pictures_written_here_are_read_by_ffmpeg(tmp_path: Path, depth: int, width: int) -> None:
-    rgb = codes(32, width, depth, channels=3)
+def test_dpx_pictures_written_here_are_read_by_ffmpeg(tmp_path: Path, depth: int) -> None:
+    rgb = codes(32, 49, depth, channels=3)
     facts = DpxFacts("a.dpx", 3, Fraction(30000, 1001), "01:02:03;04", 6, 6, Fraction(59, 54))
     (tmp_path / "a.dpx").write_bytes(dpx_of(rgb, depth, facts))
     if depth in PLANAR:
