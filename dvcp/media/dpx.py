@@ -100,7 +100,7 @@ def read_header(data: bytes) -> dict[str, Any]:
 def _industry(data: bytes, order: str) -> dict[str, Any]:
     """The film and the television header."""
     key_code = [_text(data, at, length) for at, length in ((1664, 2), (1666, 2), (1670, 6), (1676, 4), (1668, 2))]
-    rates = [value for at in (1724, 1940) if (value := _real(data, order, at)) and value > 0]
+    rates = [value for at in (1724, 1940) if (value := _real(data, order, at)) and 1 <= value <= 1000]
     rate = exact_rate(rates[0]) if rates else None
     return {
         "key_code": " ".join(part for part in key_code if part),

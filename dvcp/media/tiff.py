@@ -93,11 +93,11 @@ def _directory(data: bytes, order: str, at: int) -> tuple[dict[int, Any], int]:
         if tag not in _READ:
             continue
         size, letter = _TYPES.get(kind, (1, "s"))
-        if size * length > len(data):
+        if not length or size * length > len(data):
             continue
         (start,) = struct.unpack_from(order + "I", data, place + 8) if size * length > 4 else (place + 8,)
         if letter == "s":
-            entries[tag] = data[start : start + length]
+            entries |= {tag: text} if (text := data[start : start + length]) else {}
         else:
             entries[tag] = list(struct.unpack_from(order + letter * length, data, start))
     (following,) = struct.unpack_from(order + "I", data, at + 2 + 12 * count)
@@ -110,5 +110,5 @@ def _plain(tag: int, value: Any) -> Any:
     if tag == 262:
         return PHOTOMETRIC.get(value[0], str(value[0]))
     if tag in (282, 283):
-        return f"{value[0]}/{value[1]}"
+        return "/".join(map(str, value[:2]))
     return value[0] if len(set(value)) == 1 else value

@@ -134,6 +134,25 @@ def test_damage_inside_compressed_pictures_is_found(tmp_path: Path) -> None:
             read_picture(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("kind", ["dpx", "tif", "png"])
+def test_any_bytes_give_a_picture_or_one_line(tmp_path: Path, kind: str) -> None:
+    path, rng = tmp_path / f"a.{kind}", np.random.default_rng(3)
+    {"dpx": lambda: gray_dpx(path, codes(8, 9, 10), 10, rate=24), "tif": lambda: tiff(path, codes(8, 9, 16)),
+     "png": lambda: png(path, codes(8, 9, 16))}[kind]()  # fmt: skip
+    whole, refused_ones = path.read_bytes(), 0
+    for _ in range(400):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 4):
+            data[place] = rng.choice([0, 1, 127, 255, rng.integers(256)])
+        path.write_bytes(data[: rng.integers(1, 2 * len(data))])
+        try:
+            read_picture(str(path))
+        except MediaError as error:
+            refused_ones += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused_ones > 100
+
+
 def test_pictures_that_cannot_be_kept_are_refused(tmp_path: Path) -> None:
     path, gray = tmp_path / "a.tif", codes(32, 48, 16)
     path.write_bytes(b"")
