@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from dvcp import __version__
+from dvcp.cli_sequence import add_sequence_commands
 from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError
 from dvcp.evaluation.painted import Painted
@@ -345,6 +346,9 @@ def precompute(
         typer.echo(f"dvcp: {line}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+add_sequence_commands(app)
 
 
 def main() -> None:
