@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from dvcp.colour import ColourSpec, Matrix
 from dvcp.errors import MediaError
 from dvcp.media.pixels import ACCEPTED, PixelLayout, layout_of
+from dvcp.media.pulse import pulse
 from dvcp.media.source import open_input
 from dvcp.timing import FrameTable
 
@@ -228,6 +229,7 @@ def _demuxed_table(container: InputContainer, stream: VideoStream) -> FrameTable
     pts: list[int] = []
     last, last_duration = -(1 << 63), 0
     for packet in container.demux(stream):
+        pulse()
         # `dts is None` must not be the test: with B-frames in Matroska key frames come without DTS
         if packet.size == 0 or packet.is_discard:
             continue
@@ -253,6 +255,7 @@ def _decoded_table(url: str, rate: Fraction) -> FrameTable:
         pts: list[int | None] = []
         try:
             for frame in container.decode(stream):
+                pulse()
                 pts.append(frame.pts)
                 last_duration = frame.duration
         except av.error.FFmpegError as error:

@@ -21,6 +21,7 @@ from dvcp.errors import MediaError
 from dvcp.media.ffv1 import has_checksums, slices_sound
 from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, video_stream
+from dvcp.media.pulse import pulse
 from dvcp.media.source import open_input, reading_failed
 from dvcp.methods.base import Samples
 from dvcp.timing import Span
@@ -164,6 +165,7 @@ class FrameReader:
         if self._info.codec == "ffv1" and has_checksums(stream.codec_context.extradata):
             packets = self._sound(packets)
         for packet in itertools.chain(packets, [None]):
+            pulse()
             if packet is not None and not packet.size:
                 continue  # the demuxer's own flush packet, and the empty packets of AVI, which would flush the decoder early
             try:

@@ -14,6 +14,7 @@ import fsspec
 from av.container import InputContainer
 
 from dvcp.errors import ConfigError, MediaError
+from dvcp.media.pulse import pulse
 from dvcp.store import files
 
 BLOCK = 8 << 20
@@ -108,6 +109,7 @@ def content_digest(url: str) -> str:
     with open_bytes(url) as file:
         try:
             while block := file.read(BLOCK):
+                pulse()
                 digest.update(block)
         except OSError as error:
             raise reading_failed(url, error) from error
