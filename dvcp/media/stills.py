@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,8 +26,9 @@ from dvcp.colour import (
     ycbcr_to_rgb,
 )
 from dvcp.errors import MediaError, ReferenceError
-from dvcp.media.pixels import layout_of, packed_view, plane_view
-from dvcp.media.probe import FULL_RANGE, MATRICES, VideoInfo
+from dvcp.media.picturefile import decode_picture
+from dvcp.media.pixels import packed_view
+from dvcp.media.probe import VideoInfo
 from dvcp.media.source import is_url, open_bytes
 from dvcp.methods.base import Reference, Samples
 
@@ -35,43 +36,46 @@ from dvcp.methods.base import Reference, Samples
 GRAY_SPREAD = 1.5 / 255
 #: relative difference of aspect up to which a picture is scaled to the frame instead of padded
 SAME_ASPECT = 0.01
+#: more than any picture of the pixels that are read takes
+MOST_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, eq=False)
 class Still:
-    """A picture: ``rgb`` float32 ``[H, W, 3]`` in [0, 1], sRGB-encoded; ``gray`` when it has no colour at all; sha256 of its file."""
+    """A picture: ``rgb`` float32 ``[H, W, 3]`` in [0, 1], sRGB-encoded; ``gray`` when it has no colour at all; sha256 of its file;
+    what a person should know of how it was read, one line each."""
 
     rgb: NDArray[np.float32]
     gray: bool
     digest: str
     path: str
+    warnings: tuple[str, ...] = ()
 
 
 def read_still(url: str, most: int | None = None) -> Still:
-    """Read PNG, TIFF (8 or 16 bits), JPEG or WebP from a local path or URL. Alpha is dropped.
+    """Read PNG, TIFF (8 or 16 bits), JPEG, WebP, GIF or BMP from a local path or URL, as :func:`decode_picture` does.
 
     Args:
         most: make a bigger picture as small as about so many pixels: enough to know what it shows, and a photograph of 12 million pixels
             takes a tenth of a second and 50 MB instead of seconds and a gigabyte.
 
     Raises:
-        ReferenceError: missing, empty, or not a picture.
+        ReferenceError: missing, empty, too large, damaged, or not a picture.
     """
-    hint = "save it again as PNG, TIFF, JPEG or WebP"
     try:
         with open_bytes(url) as file:
+            if file.seek(0, os.SEEK_END) > MOST_BYTES:
+                raise MediaError("is too large for a picture", file=url, hint="is it a film?")
+            file.seek(0)
             data = file.read()
     except MediaError as error:
         raise ReferenceError(error.message, file=url, hint=error.hint) from error
-    try:
-        # from memory: a path with a percent sign would be read as the pattern of an image sequence
-        with av.open(io.BytesIO(data), "r") as container:
-            frame = next(container.decode(video=0))
-            rgb = _frame_rgb(frame if most is None else _smaller(frame, most))
-    except (av.error.FFmpegError, StopIteration, IndexError, ValueError) as error:
-        raise ReferenceError("cannot be read as a picture", file=url, hint=hint) from error
-    spread = np.ptp(rgb, axis=-1).max() if rgb.size else 0.0
-    return Still(rgb, bool(spread <= GRAY_SPREAD), hashlib.sha256(data).hexdigest(), url)
+    except OSError as error:
+        raise ReferenceError("cannot be read", file=url, hint="check disk or network, then run again") from error
+    picture, warnings = decode_picture(data, url, most)
+    top = np.float32(np.iinfo(picture.dtype).max)
+    gray = bool(np.ptp(picture, axis=-1).max() <= GRAY_SPREAD * top)
+    return Still(picture.astype(np.float32) / top, gray, hashlib.sha256(data).hexdigest(), url, warnings)
 
 
 def write_still(path: str, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
@@ -130,7 +134,7 @@ def reference_from_still(still: Still, info: VideoInfo, luma: Samples | None) ->
         The reference (``in_shot`` when luma is given) and warnings, one line each.
     """
     rgb, warning = fit_still(still, info.height, info.width)
-    warnings = [warning] if warning else []
+    warnings = [*still.warnings, *([warning] if warning else [])]
     if still.gray:
         warnings.append(f"{still.path}: the picture has no colour")
     ycc = rgb_to_ycbcr(rgb, info.colour.matrix)
@@ -158,34 +162,6 @@ def _unit_rgb(luma: Samples, chroma: NDArray[Any], colour: ColourSpec) -> NDArra
     rgb = ycbcr_to_rgb(np.stack([luma_to_unit(luma, colour), full[0], full[1]], axis=-1), colour.matrix)
     clipped: NDArray[np.float32] = np.clip(rgb, 0, 1).astype(np.float32)
     return clipped
-
-
-def _frame_rgb(frame: VideoFrame) -> NDArray[np.float32]:
-    """A decoded picture as float32 RGB in [0, 1], without the rounding of an 8-bit conversion."""
-    layout = layout_of(frame.format.name.replace("yuva", "yuv"))
-    if layout is not None:
-        luma = plane_view(frame, 0, layout.depth)
-        if layout.gray:
-            return np.repeat((luma / np.float32((1 << layout.depth) - 1))[..., None], 3, axis=-1).astype(np.float32)
-        chroma = np.stack([plane_view(frame, 1, layout.depth), plane_view(frame, 2, layout.depth)])
-        full = layout.jpeg or frame.color_range == FULL_RANGE
-        colour = ColourSpec(MATRICES.get(frame.colorspace, "bt601"), full, layout.depth, layout.subsample)
-        return _unit_rgb(luma, chroma, colour)
-    deep = any(component.bits > 8 for component in frame.format.components)
-    converted = frame.reformat(format="rgb48le" if deep else "rgb24")
-    rows = packed_view(converted, 0, np.dtype("<u2" if deep else np.uint8))[:, : frame.width * 3]
-    rgb: NDArray[np.float32] = rows.reshape(frame.height, frame.width, 3).astype(np.float32) / np.float32(65535 if deep else 255)
-    return rgb
-
-
-def _smaller(frame: VideoFrame, most: int) -> VideoFrame:
-    scale = (most / (frame.width * frame.height)) ** 0.5
-    if scale >= 1:
-        return frame
-    # Y'CbCr stays what it is, for its tags to be read later; a palette cannot be scaled as one, and 8 bits are enough for a look.
-    kept = frame.format.name if layout_of(frame.format.name.replace("yuva", "yuv")) else "rgb24"
-    width, height = (max(1, round(n * scale)) for n in (frame.width, frame.height))
-    return frame.reformat(width, height, format=kept, interpolation="AREA")
 
 
 def _resize(rgb: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

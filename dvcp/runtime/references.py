@@ -129,6 +129,7 @@ def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) 
             except DvcpError as error:
                 warnings.append(f"left out: {error}")
                 continue
+            warnings += still.warnings
             rgb, fitted = fit_still(still, info.height, info.width)
             frame = luma_to_unit(reader.luma(Span(picture.frame, picture.frame + 1))[0], info.colour)
             # A frame or picture of one tone resembles nothing and anything: a person's word is needed.
@@ -139,7 +140,7 @@ def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) 
                 loose.append(Picture(picture.url, None, None))
                 continue
             if fitted:
-                warnings.append(f"{picture.url}: {fitted}")
+                warnings.append(fitted)
             if likeness < _SAME_PICTURE:
                 warnings.append(f"{picture.url}: {unlike}: another picture? its colours may land anywhere")
             own[picture.shot].append(ReferenceSource(picture.url, still.digest, picture.frame))
@@ -173,6 +174,8 @@ def _read_loose(url: str, warnings: list[str]) -> Still | None:
     if still.gray:
         warnings.append(f"left out: {url}: it is gray and gives no colour; put a picture in colour there, or leave it")
         return None
+    # A picture given to one shot is read again when others look for one.
+    warnings += [warning for warning in still.warnings if warning not in warnings]
     return still
 
 

@@ -65,11 +65,20 @@ def test_16_bit_tiff_keeps_its_depth(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.rint(read_still(_encode(tmp_path / "a.tiff", "tiff", frame)).rgb.astype(float) * 65535), picture)
 
 
-def test_alpha_is_dropped_not_applied(tmp_path: Path) -> None:
-    frame = av.VideoFrame(4, 4, "rgba")
-    packed_view(frame, 0, np.dtype(np.uint8))[:, :16] = np.tile(np.array([200, 100, 50, 0], np.uint8), 4)
+def test_what_was_seen_of_a_still_is_passed_on(tmp_path: Path) -> None:
+    info = probe(make_film(tmp_path / "in.mkv", ramp(1, 32, 48)))
+    frame = av.VideoFrame.from_ndarray(np.full((32, 48, 4), 100, np.uint8), format="rgba")
     still = read_still(_encode(tmp_path / "a.png", "png", frame))
-    np.testing.assert_array_equal(np.rint(still.rgb[0, 0] * 255), [200, 100, 50])
+    assert still.warnings == (f"{tmp_path}/a.png: is transparent in 100 % of it: that is taken as unpainted, without colour",)
+    assert reference_from_still(still, info, None)[1][0] == still.warnings[0]
+
+
+def test_a_film_is_no_picture(tmp_path: Path) -> None:
+    film = tmp_path / "film.png"
+    with film.open("wb") as file:
+        file.truncate(3 << 30)  # sparse: takes no room
+    with pytest.raises(ReferenceError, match="is too large for a picture"):
+        read_still(str(film))
 
 
 @pytest.mark.parametrize(
