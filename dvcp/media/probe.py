@@ -136,7 +136,8 @@ def probe(url: str) -> VideoInfo:
             "metadata": dict(container.metadata),
         }
         announced = stream.frames or _tagged_frames(stream, rate)
-        table = _demuxed_table(container, stream)
+        # AVI keeps no PTS, and those FFmpeg makes up for reordered frames follow the wrong order
+        table = None if container.format.name == "avi" and context.reorder_depth else _demuxed_table(container, stream)
     counted = table is None
     if table is None:
         table = _decoded_table(url, rate)
@@ -165,10 +166,12 @@ def video_stream(container: InputContainer, url: str) -> VideoStream:
 
 def _layout(stream: VideoStream, url: str) -> PixelLayout:
     pix_fmt = stream.codec_context.pix_fmt
-    layout = layout_of(pix_fmt) if pix_fmt else None
+    if not pix_fmt:
+        raise MediaError("no picture can be found in its video stream", file=url, hint="it is cut off or damaged; try another copy")
+    layout = layout_of(pix_fmt)
     if layout is None:
         hint = f"works with {ACCEPTED}; convert with: ffmpeg -i IN -pix_fmt yuv420p OUT (yuv422p10le and so on for more depth)"
-        raise MediaError(f"pixel format {pix_fmt or 'unknown'} has no luma plane that can be kept", file=url, hint=hint)
+        raise MediaError(f"pixel format {pix_fmt} has no luma plane that can be kept", file=url, hint=hint)
     return layout
 
 

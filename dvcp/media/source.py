@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -46,15 +47,19 @@ def open_bytes(url: str) -> BinaryIO:
     """The bytes of a local path or URL as a seekable binary file.
 
     Raises:
-        MediaError: missing, empty, a folder, or not readable.
+        MediaError: missing, empty, a folder, a pipe or device, or not readable.
     """
     try:
         if is_url(url):
             filesystem, path = fsspec.core.url_to_fs(url)
-            size = filesystem.size(path)
+            facts = filesystem.info(path)
+            size = facts["size"]
+            _refuse_other(facts["type"] in ("file", "directory"), url)
             file = filesystem.open(path, "rb", block_size=BLOCK)
         else:
-            size = os.stat(url).st_size
+            status = os.stat(url)
+            size = status.st_size
+            _refuse_other(stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode), url)
             file = open(url, "rb")  # noqa: SIM115 - handed to the caller, who closes it
     except FileNotFoundError as error:
         raise MediaError("no such file", file=url, hint="check the path or URL") from error
@@ -68,6 +73,12 @@ def open_bytes(url: str) -> BinaryIO:
         file.close()
         raise MediaError("is empty", file=url, hint="copy it again from its source")
     return cast(BinaryIO, file)
+
+
+def _refuse_other(regular: bool, url: str) -> None:
+    # To open a pipe is to wait for its writer, and a device may never end.
+    if not regular:
+        raise MediaError("is not a regular file but a pipe or device", file=url, hint="copy what it gives into a file")
 
 
 @contextlib.contextmanager

@@ -65,15 +65,18 @@ class Expendable:
             self._child = None
 
     def call(self, function: Callable[..., R], *args: Any, file: str, **kwargs: Any) -> R:
-        """Run ``function(*args, **kwargs)`` in the child. The function must be one of a module, arguments and result picklable.
+        """Run ``function(*args, **kwargs)`` in the child. The function must be one of an importable module, arguments and result picklable.
 
         Args:
             file: what the function reads, for the message when it takes the child down.
 
         Raises:
             MediaError: the child died, ran out of memory, or was silent for too long and was killed.
+            ValueError: the function lives in ``__main__``.
             Exception: whatever the function raised, as it was (RuntimeError with its text when it cannot be pickled).
         """
+        if function.__module__ == "__main__":
+            raise ValueError(f"{function.__qualname__} lives in the program's own module, which the child must not run again")
         request = pickle.dumps((function, args, kwargs))
         with self._lock:
             try:

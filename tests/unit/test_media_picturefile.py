@@ -9,45 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from dvcp.errors import ReferenceError
 from dvcp.media.picturefile import decode_picture
+from tests.broken_pictures import colours, png, saved, tiff, with_orientation
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def picture(height: int = 32, width: int = 48, dtype: type = np.uint8) -> NDArray[Any]:
-    y, x = np.mgrid[:height, :width] / max(height, width)
-    rgb = np.stack([x, y, 0.5 + 0.5 * np.sin(7 * x * y)], axis=-1)
-    return np.rint(rgb * np.iinfo(dtype).max).astype(dtype)
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def tiff(pixels: NDArray[Any], **options: Any) -> bytes:
-    file = io.BytesIO()
-    tifffile.imwrite(file, pixels, **({"photometric": "rgb"} | options))
-    return file.getvalue()
-
-
-def png(width: int, height: int, depth: int, kind: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG of these chunks after its header."""
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)), *chunks, (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts)
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-def with_orientation(orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[274] = orientation
-    return exif.tobytes()
 
 
 def wide_gamut_profile() -> bytes:
@@ -77,7 +46,7 @@ def wide_gamut_profile() -> bytes:
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "GIF", "WEBP"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "P"])
 def test_eight_bits_and_less_are_what_pillow_sees(kind: str, mode: str) -> None:
-    image = Image.fromarray(picture()).convert(mode)
+    image = Image.fromarray(colours()).convert(mode)
     data = saved(image, kind, **({"lossless": True} if kind == "WEBP" else {}))
     pixels, warnings = decode_picture(data, "a")
     with Image.open(io.BytesIO(data)) as written:
@@ -91,7 +60,7 @@ def test_eight_bits_and_less_are_what_pillow_sees(kind: str, mode: str) -> None:
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("planarconfig", ["contig", "separate"])
 def test_sixteen_bit_tiff_keeps_every_bit(compression: str | None, byteorder: str, planarconfig: str) -> None:
-    wanted = picture(dtype=np.uint16)
+    wanted = colours(dtype=np.uint16)
     stored = wanted if planarconfig == "contig" else np.moveaxis(wanted, -1, 0)
     pixels, warnings = decode_picture(tiff(stored, compression=compression, byteorder=byteorder, planarconfig=planarconfig), "a")
     np.testing.assert_array_equal(pixels, wanted)
@@ -99,7 +68,7 @@ def test_sixteen_bit_tiff_keeps_every_bit(compression: str | None, byteorder: st
 
 
 def test_sixteen_bit_gray_of_every_kind_keeps_every_bit() -> None:
-    gray = picture(dtype=np.uint16)[..., 0].copy()
+    gray = colours(dtype=np.uint16)[..., 0].copy()
     for data in (tiff(gray, photometric="minisblack"), saved(Image.fromarray(gray), "PNG")):
         np.testing.assert_array_equal(decode_picture(data, "a")[0], np.repeat(gray[..., None], 3, axis=-1))
 
@@ -107,7 +76,7 @@ def test_sixteen_bit_gray_of_every_kind_keeps_every_bit() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_photograph_stands_upright(kind: str, orientation: int) -> None:
-    upright = picture(16, 24)
+    upright = colours(16, 24)
     ways = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1), 6: np.rot90(upright),
             7: upright[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(upright, -1)}  # fmt: skip
     stored = Image.fromarray(np.ascontiguousarray(ways[orientation]))
@@ -119,7 +88,7 @@ def test_a_turned_photograph_stands_upright(kind: str, orientation: int) -> None
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_sixteen_bits_are_turned_too(orientation: int) -> None:
-    stored = picture(16, 24, np.uint16)
+    stored = colours(16, 24, np.uint16)
     deep, _ = decode_picture(tiff(stored, extratags=[(274, 3, 1, orientation, True)]), "a")
     shallow, _ = decode_picture(tiff((stored >> 8).astype(np.uint8), extratags=[(274, 3, 1, orientation, True)]), "a")
     np.testing.assert_array_equal(deep >> 8, shallow)
@@ -147,10 +116,10 @@ def test_colours_of_another_profile_become_srgb() -> None:
 
 
 def test_srgb_by_name_changes_nothing_and_keeps_the_depth() -> None:
-    shallow, _ = decode_picture(saved(Image.fromarray(picture()), "PNG", icc_profile=SRGB), "a")
-    np.testing.assert_array_equal(shallow, picture())
-    deep, _ = decode_picture(tiff(picture(dtype=np.uint16), iccprofile=SRGB), "a")
-    np.testing.assert_array_equal(deep, picture(dtype=np.uint16))
+    shallow, _ = decode_picture(saved(Image.fromarray(colours()), "PNG", icc_profile=SRGB), "a")
+    np.testing.assert_array_equal(shallow, colours())
+    deep, _ = decode_picture(tiff(colours(dtype=np.uint16), iccprofile=SRGB), "a")
+    np.testing.assert_array_equal(deep, colours(dtype=np.uint16))
 
 
 def test_a_deep_picture_with_another_profile_says_that_it_lost_depth() -> None:
@@ -160,8 +129,8 @@ def test_a_deep_picture_with_another_profile_says_that_it_lost_depth() -> None:
 
 
 def test_a_senseless_profile_is_left_out() -> None:
-    pixels, warnings = decode_picture(saved(Image.fromarray(picture()), "PNG", icc_profile=b"nonsense" * 40), "a")
-    np.testing.assert_array_equal(pixels, picture())
+    pixels, warnings = decode_picture(saved(Image.fromarray(colours()), "PNG", icc_profile=b"nonsense" * 40), "a")
+    np.testing.assert_array_equal(pixels, colours())
     assert warnings == ("a: its colour profile cannot be used and is left out",)
 
 
@@ -187,7 +156,7 @@ def test_alpha_multiplied_in_is_taken_out_before() -> None:
 
 
 def test_other_kinds_of_transparency() -> None:
-    palette = Image.fromarray(picture()).quantize(16)
+    palette = Image.fromarray(colours()).quantize(16)
     by_palette, warned = decode_picture(saved(palette, "GIF", transparency=int(np.asarray(palette)[0, 0])), "a")
     assert warned and list(by_palette[0, 0]) == [128, 128, 128]
     by_colour, warned = decode_picture(saved(Image.new("RGB", (8, 8), (9, 8, 7)), "PNG", transparency=(9, 8, 7)), "a")
@@ -217,7 +186,7 @@ def test_half_a_picture_is_an_error() -> None:
 
 
 def test_a_damaged_png_is_an_error_even_where_it_can_be_decoded() -> None:
-    data = bytearray(saved(Image.fromarray(picture()), "PNG", compress_level=0))
+    data = bytearray(saved(Image.fromarray(colours()), "PNG", compress_level=0))
     data[-100] ^= 1
     with pytest.raises(ReferenceError, match="cannot be read as a picture"):
         decode_picture(bytes(data), "a")
@@ -260,7 +229,7 @@ def test_what_is_no_picture_at_all() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_look_at_a_large_photograph_is_quick(kind: str) -> None:
-    large = Image.fromarray(picture(300, 400)).resize((4000, 3000))
+    large = Image.fromarray(colours(300, 400)).resize((4000, 3000))
     data = saved(large, kind, **({"compress_level": 1} if kind == "PNG" else {}))
     start = time.monotonic()
     look, _ = decode_picture(data, "a", 1 << 18)
@@ -272,5 +241,5 @@ def test_a_look_at_a_large_photograph_is_quick(kind: str) -> None:
 
 
 def test_a_deep_picture_is_made_small_too() -> None:
-    look, _ = decode_picture(tiff(np.kron(picture(8, 12, np.uint16), np.ones((10, 10, 1), np.uint16))), "a", 8 * 12)
-    np.testing.assert_array_equal(look, picture(8, 12, np.uint16))
+    look, _ = decode_picture(tiff(np.kron(colours(8, 12, np.uint16), np.ones((10, 10, 1), np.uint16))), "a", 8 * 12)
+    np.testing.assert_array_equal(look, colours(8, 12, np.uint16))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import fsspec
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from dvcp.errors import MediaError
+from dvcp.errors import DvcpError, MediaError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
-from dvcp.media.source import content_digest, is_url, open_input, stem
+from dvcp.media.source import content_digest, is_url, open_bytes, open_input, stem
+from dvcp.media.stills import read_still
 from dvcp.timing import Span
 from tests.unit.media_clips import make_film, noise
 
@@ -105,3 +107,11 @@ def test_a_connection_that_breaks_is_a_media_error(tmp_path: Path, monkeypatch: 
         reader.luma(Span(0, 4))
         with pytest.raises(MediaError, match=r"frame \d+: cannot be read"):
             reader.luma(Span(0, 60))
+
+
+def test_pipes_and_devices_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mkv")
+    for url in (str(tmp_path / "pipe.mkv"), f"file://{tmp_path}/pipe.mkv", "/dev/zero"):
+        for read in (open_bytes, content_digest, read_still):
+            with pytest.raises(DvcpError, match="not a regular file"):
+                read(url)

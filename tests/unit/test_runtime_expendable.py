@@ -141,6 +141,12 @@ def test_what_it_says_reaches_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     assert out == "" and all(words in err for words in ("on stdout", "from the log", "from a warning"))
 
 
+def test_a_function_of_the_program_itself_is_refused(child: Expendable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_pid, "__module__", "__main__")
+    with pytest.raises(ValueError, match="own_pid lives in the program's own module"):
+        child.call(own_pid, file="")
+
+
 def test_closing_ends_it() -> None:
     with Expendable() as child:
         pid = child.call(own_pid, file="")
