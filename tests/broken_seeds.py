@@ -10,7 +10,6 @@ import numpy as np
 
 from tests.unit.media_clips import make_film, packet_places, ramp
 
-
 #: otherwise Matroska and MXF write random numbers and the time of day
 EXACT = {"fflags": "+bitexact"}
 

@@ -181,6 +181,13 @@ def test_a_damaged_shot_list_is_read_or_an_error_of_one_line(kind: str, shots: S
         assert str(error).startswith(f"a.{kind}") and "\n" not in str(error)
 
 
+def test_a_timeline_that_lacks_a_field_is_an_error_of_one_line() -> None:
+    film = formats.Film("a.mkv", Fraction(25), 10)
+    data = formats.of("a.otio").encode([formats.Row(0, 9)], film).replace(b"active_media_reference_key", b"active_media_reference")
+    with pytest.raises(ShotListError, match="not valid OTIO"):
+        formats.of("a.otio").decode(data, "a.otio", film)
+
+
 @given(TITLES, st.integers(0, 99_999), st.integers(0, 99_999_999), st.sampled_from(["", "_painted", "_v2", " final", ".a"]))
 def test_a_still_is_found_by_its_name(stem: str, shot: int, frame: int, behind: str) -> None:
     name = still_name(stem, shot, frame).removesuffix(".png") + behind
