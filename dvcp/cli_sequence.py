@@ -17,8 +17,8 @@ from dvcp.errors import ConfigError
 from dvcp.media import unwrap as unwrapping
 from dvcp.media import wrap as wrapping
 from dvcp.media.gray import Luma
-from dvcp.media.siting import Siting
 from dvcp.media.rates import exact_rate
+from dvcp.media.siting import Siting
 from dvcp.media.unwrap import UnwrapSettings
 from dvcp.media.wrap import Gaps, WrapSettings
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import wave
@@ -18,7 +19,7 @@ import av
 import numpy as np
 
 from tests import broken_pictures
-from tests.broken_seeds import Seeds
+from tests.broken_seeds import EXACT, Seeds
 from tests.unit.media_clips import make_film, noise, ramp
 
 Expect = Literal["error", "repaired", "works"]
@@ -129,7 +130,6 @@ flipped("none-decodes.mkv", "ffv1.mkv", 300, "repaired", range(12))
 
 def patched(name: str, kind: str, mark: bytes, offset: int, value: bytes, about: str, expect: Expect) -> None:
     """``value`` written ``offset`` bytes after the first ``mark``."""
-
     def build(seeds: Seeds, path: Path) -> bytes:
         data = bytearray(seeds.bytes(kind))
         at = data.index(mark) + offset
@@ -156,7 +156,15 @@ patched("wide.mkv", "large.mkv", b"\xb0\x82\x01\x40", 2, b"\xfd\xe8", "frames an
 patched("huge.mkv", "large.mkv", SIZE, 2, b"\x7d\0\xba\x82\x4e\x20", "frames announced 32000x20000", "error")
 patched("colossal.mkv", "large.mkv", SIZE, 2, b"\xfd\xe8\xba\x82\xfd\xe8", "frames announced 65000x65000", "error")
 patched("huge.avi", "raw.avi", b"strf", 12, b"\xe8\xfd\0\0\xe8\xfd\0\0", "frames announced 65000x65000", "error")
-patched("large.avi", "raw.avi", b"strf", 12, b"\0\x40\0\0\0\x40\0\0", "frames announced 16384x16384", "error")
+
+
+
+@case("klv.mxf", "the key of a packet is overwritten: nothing is found by seeking behind it", "works")
+def _(seeds: Seeds, path: Path) -> bytes:
+    data, packets = bytearray(seeds.bytes("mpeg2.mxf")), seeds.packets("mpeg2.mxf")
+    data[packets[4][0] - 422 : packets[4][0] - 406] = b"\xff" * 16
+    return bytes(data)
+
 
 # Times
 
@@ -188,7 +196,7 @@ case("no-container.mkv", "a bare H.264 stream", "works")(lambda seeds, path: see
 
 @case("no-first-key.mkv", "its first key frame is missing", "repaired")
 def _(seeds: Seeds, path: Path) -> None:
-    with av.open(seeds.path("h264.mp4")) as source, av.open(str(path), "w") as out:
+    with av.open(seeds.path("h264.mp4")) as source, av.open(str(path), "w", container_options=EXACT) as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         for packet in [p for p in source.demux(video=0) if p.size][1:]:
             packet.stream = stream
@@ -203,7 +211,6 @@ def _(seeds: Seeds, path: Path) -> bytes:
 
 def joined(name: str, about: str, first: dict[str, Any], second: dict[str, Any], expect: Expect) -> None:
     """Two transport streams, one after the other."""
-
     def build(seeds: Seeds, path: Path) -> bytes:
         parts = []
         for k, how in enumerate((first, second)):
@@ -226,7 +233,7 @@ joined("format.ts", "goes from 4:2:0 to 4:4:4 in the middle", {}, {"pix_fmt": "y
 
 def odd(name: str, about: str, expect: Expect, height: int = 48, width: int = 64, count: int = 12, **how: Any) -> None:
     # FFV1 version 3 cannot be written for all of these: its slices are at least one chroma sample in size
-    how = {"codec": "rawvideo"} | how
+    how = {"codec": "rawvideo", "container_options": EXACT} | how
     case(name, about, expect)(lambda seeds, path: make_film(path, noise(count, height, width), **how))
 
 
@@ -241,9 +248,8 @@ odd("another-matrix.mkv", "a matrix that is not Y'CbCr", "error", tags={"colorsp
 
 def foreign(name: str, pix_fmt: str, about: str, codec: str = "rawvideo") -> None:
     """A pixel format whose luma cannot be kept."""
-
     def build(seeds: Seeds, path: Path) -> None:
-        with av.open(str(path), "w") as out:
+        with av.open(str(path), "w", container_options=EXACT) as out:
             stream: Any = out.add_stream(codec, rate=25)
             stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
             for k, picture in enumerate(ramp(12, 48, 64)):
@@ -269,7 +275,7 @@ foreign("animation.gif", "rgb8", "an animated GIF", "gif")
 
 @case("endless-sound.mkv", "half a second of film, ten minutes of sound", "works")
 def _(seeds: Seeds, path: Path) -> None:
-    with av.open(seeds.path("h264.mp4")) as source, av.open(str(path), "w") as out:
+    with av.open(seeds.path("h264.mp4")) as source, av.open(str(path), "w", container_options=EXACT) as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         sound: Any = out.add_stream("pcm_u8", rate=8000, layout="mono")
         for packet in [p for p in source.demux(video=0) if p.size]:
@@ -283,9 +289,11 @@ def _(seeds: Seeds, path: Path) -> None:
 
 @case("two-films.mkv", "two video tracks: the first counts", "works")
 def _(seeds: Seeds, path: Path) -> None:
-    with av.open(seeds.path("h264.mp4")) as one, av.open(seeds.path("ffv1.mkv")) as two, av.open(str(path), "w") as out:
-        streams = [out.add_stream_from_template(source.streams.video[0]) for source in (one, two)]
-        for source, stream in zip((one, two), streams, strict=True):
+    with contextlib.ExitStack() as files:
+        sources = [files.enter_context(av.open(seeds.path(kind))) for kind in ("h264.mp4", "ffv1.mkv")]
+        out = files.enter_context(av.open(str(path), "w", container_options=EXACT))
+        streams = [out.add_stream_from_template(source.streams.video[0]) for source in sources]
+        for source, stream in zip(sources, streams, strict=True):
             for packet in [p for p in source.demux(video=0) if p.size]:
                 packet.stream = stream
                 out.mux(packet)
@@ -300,14 +308,15 @@ def _(seeds: Seeds, path: Path) -> None:
 
 @case("cover-art.mp4", "sound with a cover picture", "error")
 def _(seeds: Seeds, path: Path) -> None:
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", container_options=EXACT) as out:
         sound: Any = out.add_stream("aac", rate=44100)
         cover: Any = out.add_stream("mjpeg", rate=25)
         cover.width, cover.height, cover.pix_fmt, cover.disposition = 64, 48, "yuvj420p", av.stream.Disposition.attached_pic
         block = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), format="fltp", layout="stereo")
         block.sample_rate = 44100
         out.mux(sound.encode(block))
-        out.mux(cover.encode(av.VideoFrame(64, 48, "yuvj420p")))
+        picture = av.VideoFrame.from_ndarray(broken_pictures.colours(), format="rgb24")
+        out.mux(cover.encode(picture.reformat(format="yuvj420p")))
         for stream in (sound, cover):
             out.mux(stream.encode(None))
 

@@ -10,6 +10,9 @@ import numpy as np
 
 from tests.unit.media_clips import make_film, packet_places, ramp
 
+#: otherwise Matroska and MXF write random numbers and the time of day
+EXACT = {"fflags": "+bitexact"}
+
 
 class Seeds:
     """Films of 12 frames, 64x48 where the format has a choice, made once each in ``folder``."""
@@ -43,6 +46,7 @@ class Seeds:
             how = dict(self.KINDS[kind])
             size = how.pop("size", (48, 64))
             luma = ramp(self.FRAMES if size == (48, 64) else 4, *size)
+            how["container_options"] = EXACT | how.get("container_options", {})
             make_film(path, luma.astype(np.uint16) * 4 if "10" in how.get("pix_fmt", "") else luma, **how)
         return str(path)
 

@@ -176,12 +176,12 @@ class FrameReader:
         while not self._info.counted and (offset := target - round(back / table.timebase)) > table.pts[0]:
             try:
                 self._container.seek(offset, stream=stream, backward=True)
+                packets = self._container.demux(stream)
+                first = next((p for p in packets if p.is_keyframe and p.size), None)
             except (av.error.FFmpegError, OSError):
                 break
             # Decoders learn the depth of B-frame reordering while decoding and forget it in the flush of a seek: frames would be dropped.
             stream.codec_context.reorder_depth = self._reorder
-            packets = self._container.demux(stream)
-            first = next((p for p in packets if p.is_keyframe and p.size), None)
             if first is not None and first.pts is not None and first.pts <= target:
                 self._frames = self._decode(stream, itertools.chain([first], packets))
                 self._position, self._trouble = number, ""

@@ -17,12 +17,12 @@ from dvcp.media.ahead import ahead
 from dvcp.media.dpx import DpxFacts, dpx_of
 from dvcp.media.picture import png_of, tiff_of
 from dvcp.media.probe import INTERLACED, VideoInfo, probe
+from dvcp.media.rates import exact_rate, timecode_at
 from dvcp.media.reader import FrameReader
 from dvcp.media.rgb import rgb_of
 from dvcp.media.sequence import PicturePattern, number_range, parse_pattern
 from dvcp.media.siting import Siting
 from dvcp.media.source import content_digest
-from dvcp.media.rates import exact_rate, timecode_at
 from dvcp.methods.base import Samples
 from dvcp.store import files
 from dvcp.timing import Span

@@ -20,11 +20,11 @@ from dvcp.media.gray import Luma, Origin, gray_of
 from dvcp.media.picture import SourcePicture, read_picture
 from dvcp.media.probe import probe
 from dvcp.media.profiles import MASTER
+from dvcp.media.rates import exact_rate, frames_of, timecode_at
 from dvcp.media.reader import FrameReader
 from dvcp.media.sequence import MOST_NUMBERS, PictureSequence, find_sequence
 from dvcp.media.sidecar import PictureRecord, Sidecar
 from dvcp.media.source import content_digest
-from dvcp.media.rates import exact_rate, frames_of, timecode_at
 from dvcp.store import files
 from dvcp.timing import Span
 

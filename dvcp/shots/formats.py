@@ -252,16 +252,22 @@ def _encode_otio(rows: list[Row], film: Film) -> bytes:
 def _decode_otio(data: bytes, url: str, film: Film) -> list[Row]:
     otio = _opentimelineio()
     try:
-        timeline = otio.adapters.read_from_string(_text(data), "otio_json")
-    except (ValueError, otio.exceptions.OTIOError) as error:
-        raise ShotListError(" ".join(str(error).split()), file=url, hint="not valid OTIO") from None
+        return _otio_rows(otio, _text(data), url, film)
+    except ShotListError:
+        raise
+    except Exception as error:  # its reader raises whatever a damaged list makes it stumble over: KeyError, TypeError, its own
+        raise ShotListError(" ".join(str(error).split()) or type(error).__name__, file=url, hint="not valid OTIO") from None
+
+
+def _otio_rows(otio: Any, text: str, url: str, film: Film) -> list[Row]:
+    timeline = otio.adapters.read_from_string(text, "otio_json")
     tracks = timeline.video_tracks() if isinstance(timeline, otio.schema.Timeline) else []
     if not tracks:
         raise ShotListError("no video track", file=url, hint="the shots are the clips of the first video track")
 
     def frames(time: Any, shot: int) -> int:
         # The rate is only a label of the same frames; a really different one means the list was made for another film.
-        if abs(time.rate / float(film.rate) - 1) > 0.005:
+        if not abs(time.rate / float(film.rate) - 1) <= 0.005:
             message = f"counts {time.rate:g} frames a second, the film has {float(film.rate):g}"
             raise ShotListError(message, file=url, shot=shot, hint="export the list at the film's rate")
         value = float(time.value)
