@@ -1,6 +1,6 @@
 """SMPTE ST 12-1 timecode: labels of frames, counted from midnight; drop-frame where 30000/1001 counts as 30.
 
-Drop-frame leaves out labels, never frames: 00 and 01 (00 to 03 at 60) of every minute but each tenth, so that the labels keep up with the clock.
+Drop-frame leaves out labels, never frames: 00 and 01 (00 to 03 at 60) of every minute but each tenth, so that labels keep up with clocks.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def day(base: int, drop: bool) -> int:
 
 
 def count(hours: int, minutes: int, seconds: int, frames: int, base: int, drop: bool) -> int:
-    """Frames from 00:00:00:00 to a label; hours may run on behind 23. Raises ValueError for a label that does not exist, with the reason."""
+    """Frames from 00:00:00:00 to a label; hours may run on behind 23. Raises ValueError, with the reason, for one that does not exist."""
     if minutes > 59 or seconds > 59 or frames >= base:
         raise ValueError(f"no such timecode at {base} frames a second")
     minutes += 60 * hours

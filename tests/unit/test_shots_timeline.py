@@ -231,7 +231,9 @@ def test_missing_file_and_unknown_extension(tmp_path: Path) -> None:
             use(str(tmp_path / "list.xml"))
 
 
-STARTS = {"01:00:00:00": Fraction(25), "10:00:00;00": Fraction(30000, 1001), "23:59:30;02": Fraction(60000, 1001), "09:58:59:23": Fraction(24)}
+STARTS = {
+    "01:00:00:00": Fraction(25), "10:00:00;00": Fraction(30000, 1001), "23:59:30;02": Fraction(60000, 1001), "09:58:59:23": Fraction(24),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("extension", ["otio", "edl"])

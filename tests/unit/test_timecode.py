@@ -24,8 +24,12 @@ def test_label_and_frame_number_are_one(rate: Fraction, frame: int, drop: bool) 
 
 @settings(max_examples=300)
 @given(
-    rate=st.sampled_from(DROPPING), hours=st.integers(0, 23), minutes=st.integers(0, 59), seconds=st.integers(0, 59), frames=st.integers(0, 59)
-)  # fmt: skip
+    rate=st.sampled_from(DROPPING),
+    hours=st.integers(0, 23),
+    minutes=st.integers(0, 59),
+    seconds=st.integers(0, 59),
+    frames=st.integers(0, 59),
+)
 def test_exactly_the_labels_at_the_start_of_nine_minutes_in_ten_do_not_exist(
     rate: Fraction, hours: int, minutes: int, seconds: int, frames: int
 ) -> None:
