@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 
 from dvcp.errors import MediaError
 from dvcp.media.matroska import complete_video_track
+from dvcp.media.planes import delivered_aspect
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
@@ -59,7 +60,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
         segments: local segment files made by :class:`~dvcp.media.writer.SegmentWriter`, with the frames each holds; together they
             cover the film, in order.
         info: the source, which is read again for sound, subtitles, chapters and metadata.
-        out: local path, ``.mkv`` for the master and ``.mp4`` for the access copy.
+        out: local path that ends in the profile's suffix.
         profile: as the segments were made with.
 
     Returns:
@@ -78,6 +79,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
         message = f"segments hold {covered} of {len(info.frames)} frames"
         raise MediaError(message, file=info.url, hint="run the job again: finished segments are kept")
     warnings: list[str] = []
+    aspect = delivered_aspect(info, profile)
     with ExitStack() as stack:
         source = stack.enter_context(open_input(info.url))
         first = stack.enter_context(open_input(segments[0][0]))
@@ -86,15 +88,15 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
             template = video_stream(first, segments[0][0])
             video = output.add_stream_from_template(template, opaque=True)
             video.time_base = clock.timebase
-            video.codec_context.sample_aspect_ratio = info.sample_aspect
+            video.codec_context.sample_aspect_ratio = aspect
             video.metadata.update(_tags(video_stream(source, info.url).metadata))
             if info.timecode:
                 # The tag, not the source's tmcd track: MP4's muxer writes its own track from it and refuses a copied one.
                 video.metadata["timecode"] = info.timecode
             output.metadata.update(_tags(source.metadata))
-            if chapters := source.chapters():
+            if (chapters := source.chapters()) and not profile.colour_only:
                 output.set_chapters(chapters)
-            copied = _add_copies(source, output, info, warnings)
+            copied = {} if profile.colour_only else _add_copies(source, output, info, warnings)
             if clock.shift:
                 warnings.append(f"{info.url}: the film starts before zero; all times are shifted by {clock.shift} s")
             parameters = template.codec_context.extradata
@@ -102,7 +104,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
             for _, packet in tracks:
                 output.mux(packet)
     if profile.container == "matroska":
-        complete_video_track(out, info.sample_aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)
+        complete_video_track(out, aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)
     return warnings
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from dvcp.errors import MediaError
 from dvcp.media.assemble import output_clock
+from dvcp.media.planes import delivered_colour, delivered_luma, delivered_size
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.profiles import Profile
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import open_input
-from dvcp.media.writer import to_8_bit
 from dvcp.methods.base import Samples
 from dvcp.timing import Span
 
@@ -54,7 +54,8 @@ class Comparison:
 def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
     """Decode both, streaming, and compare frame count, every PTS, every luma sample and every audio packet.
 
-    The access profile is compared with the source rounded to 8 bits and must reach 30 dB in every frame.
+    A lossy profile is compared with the source in its depth and range and must reach 30 dB in every frame; the colour layer's luma
+    with mid gray.
 
     Raises:
         MediaError: a file that cannot be read at all.
@@ -68,15 +69,15 @@ def compare(out_url: str, source_url: str, profile: Profile) -> Comparison:
     if pts_differing:
         problems.append(f"{pts_differing} frames are not shown at the source's time")
     luma = _Luma()
-    if fault := _shape_fault(out, source, lossy):
+    if fault := _shape_fault(out, source, profile):
         problems.append(fault)
     else:
-        _compare_luma(out, source, lossy, luma, problems)
+        _compare_luma(out, source, profile, luma, problems)
     if luma.samples and not lossy:
         problems.append(f"{luma.samples} luma samples differ, first in frame {luma.frames[0]}")
     if lossy and luma.psnr < MIN_PSNR:
         problems.append(f"luma of the worst frame is {luma.psnr:.1f} dB from the source, below {MIN_PSNR:.0f} dB")
-    audio = _audio_problems(out, source)
+    audio = () if profile.colour_only else _audio_problems(out, source)
     return Comparison(
         frames=min(len(out.frames), len(source.frames)),
         differing_luma_samples=luma.samples,
@@ -106,14 +107,14 @@ class _Luma:
         self.psnr = min(self.psnr, 10 * math.log10(peak * peak / error))
 
 
-def _shape_fault(out: VideoInfo, source: VideoInfo, lossy: bool) -> str | None:
-    even = (source.width % 2, source.height % 2) if lossy else (0, 0)
-    wanted = (source.width + even[0], source.height + even[1], 8 if lossy else source.colour.depth)
+def _shape_fault(out: VideoInfo, source: VideoInfo, profile: Profile) -> str | None:
+    height, width = delivered_size(source, profile)
+    wanted = (width, height, delivered_colour(source, profile).depth)
     found = (out.width, out.height, out.colour.depth)
     return None if found == wanted else "{}x{} with {} bits instead of {}x{} with {} bits".format(*found, *wanted)
 
 
-def _compare_luma(out: VideoInfo, source: VideoInfo, lossy: bool, luma: _Luma, problems: list[str]) -> None:
+def _compare_luma(out: VideoInfo, source: VideoInfo, profile: Profile, luma: _Luma, problems: list[str]) -> None:
     peak = (1 << out.colour.depth) - 1
     count = min(len(out.frames), len(source.frames))
     with FrameReader(out) as ours, FrameReader(source) as theirs:
@@ -126,7 +127,7 @@ def _compare_luma(out: VideoInfo, source: VideoInfo, lossy: bool, luma: _Luma, p
                 problems.append(f"frames {span.first} to {span.stop - 1} not compared: {error}")
                 continue
             for number, a, b in zip(span, found, wanted, strict=True):
-                luma.add(number, a[: source.height, : source.width], to_8_bit(b, source.colour.depth) if lossy else b, peak)
+                luma.add(number, a, delivered_luma(b, source, profile), peak)
 
 
 def _count_differing_pts(out: VideoInfo, source: VideoInfo) -> int:

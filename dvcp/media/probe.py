@@ -20,6 +20,8 @@ from dvcp.timing import FrameTable
 #: AVFieldOrder
 FIELD_ORDERS = ("unknown", "progressive", "tt", "bb", "tb", "bt")
 INTERLACED = FIELD_ORDERS[2:]
+#: orders in which the bottom field is of the earlier moment
+BOTTOM_FIRST = ("bb", "bt")
 #: CICP matrix codes (ITU-T H.273) we can compute with; 4 (FCC) differs from BT.601 by less than one 8-bit code
 MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020"}
 UNSPECIFIED = 2

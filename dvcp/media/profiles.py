@@ -15,14 +15,17 @@ class Profile:
         name: what people call it.
         about: one line for them.
         container: FFmpeg's muxer.
-        suffix: of the file name.
+        suffix: of the file name; where two fit a name, the longer one counts.
         codec: FFmpeg's encoder.
         options: of the encoder.
         lossy: its luma is not the source's, sample by sample.
         depth: bits a sample; None = the source's.
         subsample: log2 of the chroma grid's step; None = the source's.
+        full_range: of its samples; None = the source's.
         even: odd sizes are extended by repeating the last column or row.
-        interlaced: options added for field order top first, bottom first.
+        interlaced: options added for field order top first, bottom first; None = the encoder needs none, or knows no fields.
+        colour_only: its pictures are the chroma planes alone, each with a sample where the chroma grid has one, under a mid-gray Y
+            plane; no sound, subtitles or chapters.
     """
 
     name: str
@@ -34,9 +37,14 @@ class Profile:
     lossy: bool
     depth: int | None = None
     subsample: tuple[int, int] | None = None
+    full_range: bool | None = None
     even: bool = False
     interlaced: tuple[tuple[str, str], tuple[str, str]] | None = None
+    colour_only: bool = False
 
+
+# FFV1 chooses its own number of slices (4 at least above CIF): a fixed one is refused for small pictures
+FFV1 = (("level", "3"), ("g", "1"), ("slicecrc", "1"))
 
 MASTER = Profile(
     name="master",
@@ -44,9 +52,21 @@ MASTER = Profile(
     container="matroska",
     suffix=".mkv",
     codec="ffv1",
-    # FFV1 chooses its own number of slices (4 at least above CIF): a fixed one is refused for small pictures
-    options=(("level", "3"), ("g", "1"), ("slicecrc", "1")),
+    options=FFV1,
     lossy=False,
+)
+MEZZANINE = Profile(
+    name="mezzanine",
+    # MOV has no tag for the range of ProRes and every reader takes it for limited
+    about="ProRes 422 HQ 10 bit in MOV for editing; full-range sources are brought to limited range",
+    container="mov",
+    suffix=".mov",
+    codec="prores_ks",
+    options=(("profile", "3"), ("vendor", "apl0")),
+    lossy=True,
+    depth=10,
+    subsample=(1, 0),
+    full_range=False,
 )
 ACCESS = Profile(
     name="access",
@@ -62,9 +82,19 @@ ACCESS = Profile(
     even=True,
     interlaced=(("x264-params", "tff=1"), ("x264-params", "bff=1")),
 )
+LAYER = Profile(
+    name="layer",
+    about="the colour alone, to be put on the untouched source: its chroma planes as FFV1 4:4:4 in Matroska under a mid-gray luma, no sound",
+    container="matroska",
+    suffix=".colour.mkv",
+    codec="ffv1",
+    options=FFV1,
+    lossy=False,
+    colour_only=True,
+)
 
 #: by name, the default first
-PROFILES = {profile.name: profile for profile in (MASTER, ACCESS)}
+PROFILES = {profile.name: profile for profile in (MASTER, MEZZANINE, ACCESS, LAYER)}
 
 
 def profile_of(name: str) -> Profile:
@@ -75,5 +105,6 @@ def profile_of(name: str) -> Profile:
 
 
 def profile_for(url: str) -> Profile:
-    """The profile whose files end as ``url`` does; the master where none does."""
-    return next((profile for profile in PROFILES.values() if url.endswith(profile.suffix)), MASTER)
+    """The profile whose files end as ``url`` does, that with the longest suffix first; the master where none does."""
+    longest = sorted(PROFILES.values(), key=lambda profile: -len(profile.suffix))
+    return next((profile for profile in longest if url.endswith(profile.suffix)), MASTER)

@@ -6,23 +6,21 @@ import contextlib
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import av
-import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
-from dvcp.colour import subsample_chroma, upsample_chroma
 from dvcp.errors import MediaError, StoreError
 from dvcp.media.pixels import plane_view, yuv_name
-from dvcp.media.probe import FIELD_ORDERS, FULL_RANGE, INTERLACED, LIMITED_RANGE, VideoInfo
+from dvcp.media.planes import delivered_aspect, delivered_colour, delivered_planes, delivered_size
+from dvcp.media.probe import BOTTOM_FIRST, FIELD_ORDERS, FULL_RANGE, INTERLACED, LIMITED_RANGE, VideoInfo
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path
 from dvcp.methods.base import Samples
@@ -39,6 +37,7 @@ class SegmentWriter:
         self._path, self._info, self._profile = path, info, profile
         self._stack = ExitStack()
         self._count = 0
+        self._fields: Graph | None = None
         self._container: OutputContainer
         self._stream: VideoStream
 
@@ -48,6 +47,7 @@ class SegmentWriter:
             options = {"fflags": "+bitexact"}
             self._container = self._stack.enter_context(av.open(av_path(self._path), "w", format="matroska", container_options=options))
             self._stream = self._add_stream()
+            self._fields = _field_marker(self._stream, self._info.field_order)
             # now, not at the first frame, so that a folder that cannot be written is found before any work is done
             self._container.start_encoding()
         return self
@@ -65,13 +65,15 @@ class SegmentWriter:
         if (luma.shape, chroma.shape) != shape or luma.dtype != info.colour.dtype or chroma.dtype != info.colour.dtype:
             found = f"{luma.shape} {luma.dtype} and {chroma.shape} {chroma.dtype}"
             raise ValueError(f"expected luma and chroma of shape {shape} and type {info.colour.dtype.__name__}, got {found}")
-        lossless, depth = self._profile.depth is None, self._profile.depth or info.colour.depth
+        depth = delivered_colour(info, self._profile).depth
         with writing(self._path):
             for y, c in zip(luma, chroma, strict=True):
-                picture = (y, c[0], c[1]) if lossless else access_planes(y, c, info)
                 frame = VideoFrame(self._stream.width, self._stream.height, self._stream.pix_fmt or "")
-                for index, samples in enumerate(picture):
+                for index, samples in enumerate(delivered_planes(y, c, info, self._profile)):
                     plane_view(frame, index, depth)[:] = samples
+                if self._fields is not None:
+                    self._fields.vpush(frame)
+                    frame = self._fields.vpull()
                 frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
                 self._count += 1
                 self._container.mux(self._stream.encode(frame))
@@ -89,23 +91,23 @@ class SegmentWriter:
 
     def _add_stream(self) -> VideoStream:
         info, profile = self._info, self._profile
+        colour = delivered_colour(info, profile)
         # Matroska segments count in milliseconds: a faster clock would give two frames one time stamp
         rate = min(max(info.average_rate, Fraction(1)), Fraction(500)).limit_denominator(1001)
         options = dict(profile.options)
         flags = int(Flags.bitexact)
-        if profile.interlaced and info.field_order in INTERLACED:
-            options |= [profile.interlaced[info.field_order in ("bb", "bt")]]
+        if info.field_order in INTERLACED:
+            options |= [profile.interlaced[info.field_order in BOTTOM_FIRST]] if profile.interlaced else []
             flags |= int(Flags.interlaced_dct | Flags.interlaced_me)
         stream = cast(VideoStream, self._container.add_stream(profile.codec, rate=rate, options=options))
         context = stream.codec_context
-        even = (info.width % 2, info.height % 2) if profile.even else (0, 0)
-        stream.width, stream.height = info.width + even[0], info.height + even[1]
-        stream.pix_fmt = yuv_name(profile.depth or info.colour.depth, profile.subsample or info.colour.subsample)
+        stream.height, stream.width = delivered_size(info, profile)
+        stream.pix_fmt = yuv_name(colour.depth, colour.subsample)
         context.time_base = 1 / rate
-        context.sample_aspect_ratio = info.sample_aspect
+        context.sample_aspect_ratio = delivered_aspect(info, profile)
         context.colorspace = matrix_code(info)
-        context.color_range = FULL_RANGE if info.colour.full_range else LIMITED_RANGE
-        context.color_primaries, context.color_trc = info.colour.primaries, info.colour.transfer
+        context.color_range = FULL_RANGE if colour.full_range else LIMITED_RANGE
+        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
         context.field_order = FIELD_ORDERS.index(info.field_order)
         context.flags |= flags
         # x264's decisions depend on its number of threads, so the number is fixed, whatever the machine has
@@ -120,25 +122,17 @@ def matrix_code(info: VideoInfo) -> int:
     return {"bt709": 1, "bt2020": 9}[info.colour.matrix]
 
 
-def access_planes(luma: Samples, chroma: Samples, info: VideoInfo) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    """One frame for viewing: Y ``[H', W']``, Cb and Cr ``[H'/2, W'/2]`` in 8 bits, H' and W' even, from native luma and chroma."""
-    colour = info.colour
-    if colour.subsample != (1, 1):
-        wide = upsample_chroma(chroma, info.height, info.width, colour).astype(np.float32)
-        planes: NDArray[Any] = np.rint(subsample_chroma(wide, replace(colour, subsample=(1, 1)))).astype(colour.dtype)
-    else:
-        planes = chroma
-    even = ((0, info.height % 2), (0, info.width % 2))
-    return np.pad(to_8_bit(luma, colour.depth), even, mode="edge"), to_8_bit(planes[0], colour.depth), to_8_bit(planes[1], colour.depth)
-
-
-def to_8_bit(samples: NDArray[Any], depth: int) -> NDArray[np.uint8]:
-    """Native samples rounded (half up) to 8 bits."""
-    if depth == 8:
-        return samples.astype(np.uint8, copy=False)
-    shift = depth - 8
-    rounded: NDArray[np.uint8] = np.minimum((samples.astype(np.uint32) + (1 << (shift - 1))) >> shift, 255).astype(np.uint8)
-    return rounded
+def _field_marker(stream: VideoStream, field_order: str) -> Graph | None:
+    """A filter that marks frames as interlaced, which PyAV cannot: without it prores_ks takes every film for bottom field first."""
+    if field_order not in INTERLACED:
+        return None
+    graph = Graph()
+    source = graph.add_buffer(template=stream, time_base=stream.codec_context.time_base)
+    mark = graph.add("setfield", "bff" if field_order in BOTTOM_FIRST else "tff")
+    source.link_to(mark)
+    mark.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
 
 
 @contextlib.contextmanager
