@@ -1,10 +1,12 @@
 """framemd5, FFmpeg's own text of checksums: a line for every frame of the picture and every packet of the sound.
 
-FFmpeg writes the same lines (``#software`` apart) with ``-copyts -i FILE -map 0:v:0 -fps_mode passthrough -enc_time_base demux`` (``-1`` before
-FFmpeg 6.1) and
+FFmpeg writes the same lines with
 
-* luma: ``-vf extractplanes=y -f framemd5 -``
-* everything: ``-map 0:a? -c:a copy -f framemd5 -``
+* luma: ``ffmpeg -copyts -i FILE -map 0:v:0 -vf extractplanes=y -fps_mode passthrough -enc_time_base demux -f framemd5 -``
+* everything: ``ffmpeg -copyts -i FILE -map 0:v:0 -map 0:a? -c:a copy -fps_mode passthrough -enc_time_base demux -f framemd5 -``
+
+(``-enc_time_base -1`` before FFmpeg 6.1), but for ``#software`` and durations: the column after PTS is here what the packet says (0 where it says nothing), and there, by
+version, what FFmpeg works out.
 
 Samples above 8 bits are hashed little endian, whatever the file's order (FFmpeg: add ``-pix_fmt`` of the ``le`` format). Where a packet
 carries side data FFmpeg adds it behind the hash; here it is left out.
@@ -23,6 +25,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from dvcp.media.assemble import LAYOUTS
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import open_input
@@ -125,10 +128,15 @@ def _sounds(info: VideoInfo) -> list[tuple[str, str, int, str, bytes]]:
         return []
     with open_input(info.url) as container:
         return [
-            (f"{s.time_base}", c.codec.canonical_name, c.sample_rate or 0, c.layout.name, c.extradata or b"")
+            (f"{s.time_base}", c.codec.canonical_name, c.sample_rate or 0, _layout(c.layout.name, c.channels), c.extradata or b"")
             for s in container.streams.audio
             if (c := s.codec_context) is not None
         ]
+
+
+def _layout(name: str, channels: int) -> str:
+    # Matroska says how many channels PCM has, not which; ffmpeg then takes the usual layout
+    return LAYOUTS.get(channels, name) if name == f"{channels} channels" else name
 
 
 def _head(out: TextIO, info: VideoInfo, sounds: Iterable[tuple[str, str, int, str, bytes]]) -> None:
