@@ -5,8 +5,8 @@ FFmpeg writes the same lines with
 * luma: ``ffmpeg -copyts -i FILE -map 0:v:0 -vf extractplanes=y -fps_mode passthrough -enc_time_base demux -f framemd5 -``
 * everything: ``ffmpeg -copyts -i FILE -map 0:v:0 -map 0:a? -c:a copy -fps_mode passthrough -enc_time_base demux -f framemd5 -``
 
-(``-enc_time_base -1`` before FFmpeg 6.1), but for ``#software`` and durations: the column after PTS is here what the packet says (0 where it says nothing), and there, by
-version, what FFmpeg works out.
+(``-enc_time_base -1`` before FFmpeg 6.1), but for ``#software`` and durations: the column after PTS is here what the packet says (0 where
+it says nothing), and there, by version, what FFmpeg works out.
 
 Samples above 8 bits are hashed little endian, whatever the file's order (FFmpeg: add ``-pix_fmt`` of the ``le`` format). Where a packet
 carries side data FFmpeg adds it behind the hash; here it is left out.
