@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -53,7 +54,9 @@ def output_clock(info: VideoInfo) -> Clock:
     return Clock(Fraction(1, base.denominator), base.numerator, max(Fraction(0), -int(info.frames.pts[0]) * base))
 
 
-def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, profile: Profile) -> list[str]:
+def assemble(
+    segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, profile: Profile, extra_tags: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """Join segment files into the delivered file, without re-encoding.
 
     Args:
@@ -62,6 +65,7 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
         info: the source, which is read again for sound, subtitles, chapters and metadata.
         out: local path that ends in the profile's suffix.
         profile: as the segments were made with.
+        extra_tags: container metadata to write besides the source's, and in place of it where a key is the same.
 
     Returns:
         Warnings: what the container could not take, one line each.
@@ -89,11 +93,16 @@ def assemble(segments: Sequence[tuple[str, Span]], info: VideoInfo, out: str, pr
             video = output.add_stream_from_template(template, opaque=True)
             video.time_base = clock.timebase
             video.codec_context.sample_aspect_ratio = aspect
+            # without a rate MOV's muxer makes no timecode track
+            video.codec_context.framerate = info.average_rate
+            if template.codec_context.name == "prores":
+                # Matroska's fourcc of it, which MOV would write as a configuration box no other ProRes file has
+                video.codec_context.extradata = None
             video.metadata.update(_tags(video_stream(source, info.url).metadata))
             if info.timecode:
                 # The tag, not the source's tmcd track: MP4's muxer writes its own track from it and refuses a copied one.
                 video.metadata["timecode"] = info.timecode
-            output.metadata.update(_tags(source.metadata))
+            output.metadata.update(_tags(source.metadata) | dict(extra_tags))
             if (chapters := source.chapters()) and not profile.colour_only:
                 output.set_chapters(chapters)
             copied = {} if profile.colour_only else _add_copies(source, output, info, warnings)
@@ -113,7 +122,7 @@ def _options(profile: Profile, clock: Clock) -> dict[str, str]:
         # AAC starts with priming before zero; by default Matroska moves the whole film 21 ms to make room for it
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     # the default movie timescale of 1000 would round the start of a film that does not begin at zero
-    return {"fflags": "+bitexact", "movflags": "+faststart", "movie_timescale": str(clock.timebase.denominator)}
+    return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(clock.timebase.denominator)}
 
 
 def _tags(metadata: dict[str, str]) -> dict[str, str]:

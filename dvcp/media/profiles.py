@@ -84,7 +84,7 @@ ACCESS = Profile(
 )
 LAYER = Profile(
     name="layer",
-    about="the colour alone, to be put on the untouched source: its chroma planes as FFV1 4:4:4 in Matroska under a mid-gray luma, no sound",
+    about="the colour alone, to lay over the untouched source: its chroma planes as FFV1 4:4:4 in Matroska under mid-gray luma",
     container="matroska",
     suffix=".colour.mkv",
     codec="ffv1",

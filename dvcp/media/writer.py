@@ -71,9 +71,7 @@ class SegmentWriter:
                 frame = VideoFrame(self._stream.width, self._stream.height, self._stream.pix_fmt or "")
                 for index, samples in enumerate(delivered_planes(y, c, info, self._profile)):
                     plane_view(frame, index, depth)[:] = samples
-                if self._fields is not None:
-                    self._fields.vpush(frame)
-                    frame = self._fields.vpull()
+                frame = self._tagged(frame)
                 frame.pts, frame.time_base = self._count, self._stream.codec_context.time_base
                 self._count += 1
                 self._container.mux(self._stream.encode(frame))
@@ -88,6 +86,16 @@ class SegmentWriter:
             return
         with writing(self._path), self._stack:
             self._container.mux(self._stream.encode(None))
+
+    def _tagged(self, frame: VideoFrame) -> VideoFrame:
+        """The same samples with what prores_ks writes into every frame's header from the frame, and not from the stream."""
+        context = self._stream.codec_context
+        frame.colorspace, frame.color_range = context.colorspace, context.color_range
+        frame.color_primaries, frame.color_trc = context.color_primaries, context.color_trc
+        if self._fields is None:
+            return frame
+        self._fields.vpush(frame)
+        return self._fields.vpull()
 
     def _add_stream(self) -> VideoStream:
         info, profile = self._info, self._profile
@@ -123,7 +131,7 @@ def matrix_code(info: VideoInfo) -> int:
 
 
 def _field_marker(stream: VideoStream, field_order: str) -> Graph | None:
-    """A filter that marks frames as interlaced, which PyAV cannot: without it prores_ks takes every film for bottom field first."""
+    """A filter that marks frames as interlaced, which PyAV cannot: prores_ks takes those without a mark for bottom field first."""
     if field_order not in INTERLACED:
         return None
     graph = Graph()

@@ -13,7 +13,7 @@ from dvcp.errors import MediaError
 from dvcp.media.assemble import assemble
 from dvcp.media.compare import compare
 from dvcp.media.probe import probe
-from dvcp.media.profiles import ACCESS, MASTER, PROFILES, Profile
+from dvcp.media.profiles import ACCESS, LAYER, MASTER, PROFILES, Profile
 from dvcp.media.reader import FrameReader
 from dvcp.media.writer import SegmentWriter
 from dvcp.timing import Span
@@ -69,6 +69,8 @@ def test_a_film_that_starts_before_zero_is_shifted_with_its_sound(tmp_path: Path
     assert len(warnings) == 1 and "shifted by 3/25 s" in warnings[0]
     made = probe(out).frames
     assert [int(p) * made.timebase for p in made.pts] == [Fraction(k, 25) for k in range(9)]
+    if profile is LAYER:
+        return
     with av.open(out) as container:
         sound = next(p for p in container.demux(audio=0) if p.size)
         assert sound.pts is not None and abs(sound.pts * sound.time_base - Fraction(120, 1000)) <= Fraction(1, 1000)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dvcp.errors import StoreError
+from dvcp.media.planes import delivered_luma
 from dvcp.media.probe import probe
 from dvcp.media.profiles import ACCESS, MASTER, MEZZANINE, PROFILES, Profile
 from dvcp.media.reader import FrameReader
-from dvcp.media.planes import delivered_luma
 from dvcp.media.writer import SegmentWriter
 from dvcp.timing import Span
 from tests.unit.media_clips import make_film, noise, ramp
