@@ -107,8 +107,8 @@ def test_confidence_of_a_shot_is_weighted_by_frames() -> None:
     shots = [Span(0, 40), Span(40, 50)]
     moment = datetime(2020, 1, 1, tzinfo=UTC)
     data = provenance(
-        source_url="a", source_sha256="aa", output=Output("/b.mkv"), output_sha256="ee", profile="master", method="gray", method_digest="cc",
-        settings={}, references=[], shots=shots, started=moment, ended=moment,
+        source_url="a", source_sha256="aa", output=Output("/b.mkv"), output_sha256="ee", profile="master", method="gray",
+        method_digest="cc", settings={}, references=[], shots=shots, started=moment, ended=moment,
         records=[record(0, 30, shots[0], 0.9), record(30, 40, shots[0], 0.5), record(40, 50, shots[1], None)],
     )  # fmt: skip
-    assert [(s["confidence"], s["engine"], s["weights"], s["kind"]) for s in data["shots"]] == [(0.8, "1/2", None, None), (None, "1/2", None, None)]
+    assert [(s["confidence"], s["engine"], s["weights"]) for s in data["shots"]] == [(0.8, "1/2", None), (None, "1/2", None)]
