@@ -11,8 +11,9 @@ import typer
 from rich.console import Console
 
 from dvcp import __version__
+from dvcp.cli_delivery import refuse, register
 from dvcp.cli_train import guarded, train_app
-from dvcp.errors import ConfigError, VerifyError
+from dvcp.errors import ConfigError
 from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.profiles import MASTER, PROFILES
@@ -71,8 +72,9 @@ def shots(
     from dvcp.shots.detect import detect_shots
     from dvcp.shots.timeline import write_shots
 
-    found = detect_shots(probe_film(source))
-    write_shots(found, out)
+    info = probe_film(source)
+    found = detect_shots(info)
+    write_shots(found, out, info.timecode)
     rows = [{"shot": s.number, "first": s.span.first, "last": s.span.stop - 1} for s in found.shots]
     _say({"out": out, "shots": rows}, f"{len(rows)} shots -> {out}", as_json)
 
@@ -185,33 +187,10 @@ def colorize(
     reused = len(job.segments) - len(records)
     counts = f"{data['frames']} frames, {data['shots']} shots, {len(records)} segments computed, {reused} reused"
     _say(data, f"{job.output.file_url}: {counts}", as_json)
-    _refuse(problems)
+    refuse(problems)
 
 
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        for problem in problems[1:]:
-            typer.echo(f"dvcp: {problem}", err=True)
-        raise VerifyError(problems[0], hint="the output is not what it should be; keep it apart")
-
-
-@app.command()
-@guarded
-def verify(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="A file that dvcp wrote.")],
-    source: Annotated[str, typer.Option(help="The film it was made from.")],
-    as_json: Json = False,
-) -> None:
-    """Prove that an output holds its source: frames, PTS, every luma sample, sound, ledger and checksums. Exit code 10 when it does not."""
-    from dvcp.runtime.job import verify_output
-
-    comparison, problems = verify_output(out, source)
-    exact = f"{comparison.differing_luma_samples} luma samples differ"
-    luma = f"luma at least {comparison.min_luma_psnr:.1f} dB (lossy)" if comparison.lossy else exact
-    data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
-    verdict = "FAILED" if problems else "OK"
-    _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {verdict}", as_json)
-    _refuse(problems)
+register(app)
 
 
 @app.command()

@@ -46,8 +46,8 @@ def derive(master: VideoInfo, source: VideoInfo, profile: Profile, out: Path, ma
         return _write(reader.planes, source, profile, out, mark)
 
 
-def apply_layer(layer_url: str, source_url: str, out_url: str) -> list[str]:
-    """Lay a colour layer over the film it was made for: the master again, every sample of every plane. Returns warnings.
+def apply_layer(layer_url: str, source_url: str, out_url: str) -> tuple[str, list[str]]:
+    """Lay a colour layer over the film it was made for: the master again, every sample of every plane. Returns its URL and warnings.
 
     Raises:
         VerifyError: the layer carries no mark, was made for another film, or does not fit it.
@@ -79,7 +79,7 @@ def apply_layer(layer_url: str, source_url: str, out_url: str) -> list[str]:
         joined = Path(scratch) / f"joined{MASTER.suffix}"
         warnings = _write(lambda span: (pictures.luma(span), colours.planes(span)[1]), source, MASTER, joined, mark)
         files.put_file(joined, output.file_url)
-    return warnings
+    return output.file_url, warnings
 
 
 def _refuse_other(layer_url: str, mark: Mark, source_url: str, digest: str) -> None:

@@ -1,6 +1,6 @@
 """PREMIS 3 for preservation systems: objects, events and agents, worked out from the provenance alone.
 
-The same provenance gives the same bytes, so that whoever edits one of the two is found out by the other. Event types are those of the
+The same provenance gives the same facts, so that whoever edits one of the two is found out by the other. Event types are those of the
 Library of Congress (https://id.loc.gov/vocabulary/preservation/eventType.html); formats carry the PRONOM key of their container.
 """
 
@@ -31,6 +31,12 @@ FORMATS = {
 }
 CODECS = {"master": "FFV1 version 3", "layer": "FFV1 version 3", "mezzanine": "Apple ProRes 422 HQ", "access": "H.264"}
 
+#: elements whose text is a fact and no wording
+_FACTS = {
+    "objectIdentifierValue", "messageDigest", "size", "formatRegistryKey", "relatedObjectIdentifierValue", "originalName",
+    "eventIdentifierValue", "eventType", "eventDateTime", "eventOutcome", "eventOutcomeDetailNote", "linkingAgentIdentifierValue",
+    "linkingObjectIdentifierValue", "agentIdentifierValue", "agentVersion", "agentNote",
+}  # fmt: skip
 #: one linked thing: identifier and its role
 Link = tuple[str, str]
 
@@ -75,6 +81,23 @@ def premis(provenance: Mapping[str, Any], provenance_sha256: str, provenance_byt
     _agents(root, provenance)
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, "utf-8", xml_declaration=True)) + b"\n"
+
+
+def facts(document: bytes) -> frozenset[tuple[str, ...]] | None:
+    """What a PREMIS document says, whatever its wording: each object with digest and size, each event with its links and note, each agent.
+
+    None for something that is no such document.
+    """
+    try:
+        root = ElementTree.fromstring(document)
+    except ElementTree.ParseError:
+        return None
+    told = []
+    for node in root:
+        kind = node.tag.rpartition("}")[2]
+        texts = [(child.tag.rpartition("}")[2], (child.text or "").strip()) for child in node.iter()]
+        told.append((kind, *(text for name, text in texts if name in _FACTS)))
+    return frozenset(told)
 
 
 def _source(provenance: Mapping[str, Any]) -> str:

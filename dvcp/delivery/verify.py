@@ -1,23 +1,24 @@
 """A whole bag, checked by decoding everything in it.
 
-**What the bag alone proves**: that it is complete and as it was packed; that every film decodes, frame by frame and packet by packet, to what
-was written down; that all films of it show the same pictures at the same times with the same sound; that the layer is the master's colour;
-that the papers agree with each other, with the references and with the marks inside the films, down to the ledger keys, which are worked
-out again from what the provenance says each segment was made of.
+**What the bag alone proves**: that it is complete and as it was packed; that every film decodes, frame by frame and packet by packet, to
+what was written down; that all films of it show the same pictures at the same times with the same sound; that the layer is the master's
+colour; that the papers agree with each other, with the references and with the marks inside the films, down to the ledger keys, which are
+worked out again from what the provenance says each segment was made of.
 
-**What only the source proves** (``--source``): that the luma, the times and the sound are the source's. Somebody who changes the master, makes
-every copy, list, paper and manifest anew and puts the right marks into them has made another bag, and no bag can tell that it is not the
-first one. Against that there is the source, and the digest of the bag (the sha256 of ``tagmanifest-sha256.txt``) that ``dvcp deliver`` and
+**What only the source proves** (``--source``): that luma, times and sound are the source's. Somebody who changes the master, makes every
+copy, list, paper and manifest anew and puts the right marks into them has made another bag, and no bag can tell that it is not the first
+one. Against that there is the source, and the seal of the bag (the sha256 of ``tagmanifest-sha256.txt``) that ``dvcp deliver`` and
 ``dvcp verify`` print: write it down elsewhere. The colours themselves are invented; that they are the ones dvcp computed is proven only by
-computing them again. Facts that decide no pixel (confidence, host, times) rest on the manifests and on PREMIS alone.
+computing them again. Facts that no key covers (confidence, digest of the weights alone, host, dates) rest on manifests and PREMIS.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -122,7 +123,7 @@ def _films(
                 done.append(film.name)
                 problems += check_film(film, provenance, payload[film.name], clock, scratch)
                 if master is not None and film is not master:
-                    problems += _guarded(film.name, lambda film=film: check_copy(film, master))  # type: ignore[misc]
+                    problems += _guarded(film.name, partial(check_copy, film, master))
         if master is not None and source is not None:
             problems += _against(master, source, provenance, clock)
         return tuple(done), len(master.info.frames) if master else 0
@@ -136,7 +137,7 @@ def _open(stack: ExitStack, url: str, entry: Mapping[str, Any], problems: list[s
         return None
 
 
-def _guarded(name: str, check: Any) -> list[str]:
+def _guarded(name: str, check: Callable[[], Iterable[str]]) -> list[str]:
     try:
         return list(check())
     except DvcpError as error:

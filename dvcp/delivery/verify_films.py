@@ -80,7 +80,7 @@ def check_film(
 
 
 def check_copy(film: Film, master: Film) -> Iterator[str]:
-    """Problems of a copy of the master: the layer sample by sample, a lossy one within :data:`dvcp.media.compare.MIN_PSNR` dB in each plane.
+    """Problems of a copy of the master: the layer sample by sample, a lossy one to :data:`dvcp.media.compare.MIN_PSNR` dB in each plane.
 
     Raises:
         MediaError: a frame of either cannot be decoded.

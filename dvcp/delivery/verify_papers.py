@@ -9,8 +9,8 @@ from typing import Any
 from dvcp.delivery import names
 from dvcp.delivery.bag import Digests
 from dvcp.delivery.deliver import shot_list
-from dvcp.delivery.premis import premis
-from dvcp.delivery.readme import readme
+from dvcp.delivery.mark import DIGITAL_SOURCE_TYPE
+from dvcp.delivery.premis import facts, premis
 from dvcp.errors import DvcpError
 from dvcp.shots.timeline import read_shots
 from dvcp.store import files
@@ -24,10 +24,11 @@ def check_papers(url: str, provenance: Mapping[str, Any], payload: Mapping[str, 
         KeyError, TypeError, ValueError: a provenance with a field missing or of another kind.
     """
     told = payload.get(names.PROVENANCE)
-    if told is not None and files.get_bytes(_data(url, names.PREMIS)) != premis(provenance, told.sha256, told.size):
+    if told is not None and facts(files.get_bytes(_data(url, names.PREMIS)) or b"") != facts(premis(provenance, told.sha256, told.size)):
         yield f"data/{names.PREMIS}: does not agree with {names.PROVENANCE}"
-    if files.get_bytes(_data(url, names.README)) != readme(provenance):
-        yield f"data/{names.README}: does not agree with {names.PROVENANCE}"
+    text = (files.get_bytes(_data(url, names.README)) or b"").decode(errors="replace")
+    if provenance["source"]["sha256"] not in text or DIGITAL_SOURCE_TYPE not in text:
+        yield f"data/{names.README}: does not say that the colour is synthetic, or of which source"
     yield from _segments(provenance)
     yield from _references(provenance, payload)
     yield from _lists(url, provenance)
