@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from dvcp.delivery import names
@@ -34,11 +36,21 @@ from dvcp.store.provenance import provenance, write_provenance, write_pts
 from dvcp.timing import Span
 from tests.unit.media_clips import make_film, ramp
 
+NTSC = Fraction(1001, 30000)
 METHOD, WEIGHTS = "c0" * 32, "d1" * 32
+
+
+def ffmpeg() -> str:
+    """The system's ffmpeg, else that of imageio-ffmpeg."""
+    if found := shutil.which("ffmpeg"):
+        return found
+    return str(pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe())
 
 
 @dataclass(frozen=True)
 class Finished:
+    """Where source, master and the one still lie."""
+
     source: str
     master: str
     still: str
@@ -114,7 +126,8 @@ def rewrite(
     after = info or own
     with SegmentWriter(str(segment), after, profile_of(profile)) as writer:
         writer.write(luma, chroma)
-    assemble([(str(segment), Span(0, len(luma)))], after, str(out), profile_of(profile), mark.tags() if tags is None and mark else tags or {})
+    own_tags = mark.tags() if mark else {}
+    assemble([(str(segment), Span(0, len(luma)))], after, str(out), profile_of(profile), own_tags if tags is None else tags)
     out.replace(path)
     segment.unlink()
 
@@ -162,6 +175,3 @@ def reseal(bag: Path) -> None:
 def _list(bag: Path, name: str, paths: list[Path], algorithm: str) -> None:
     rows = [f"{hashlib.new(algorithm, p.read_bytes()).hexdigest()}  {p.relative_to(bag).as_posix()}\n" for p in paths]
     (bag / name).write_text("".join(rows))
-
-
-NTSC = Fraction(1001, 30000)

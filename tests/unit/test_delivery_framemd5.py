@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,13 +10,8 @@ import pytest
 from dvcp.delivery.framemd5 import first_difference, hashes, write_framemd5
 from dvcp.media.probe import probe
 from dvcp.media.profiles import ACCESS, LAYER, MASTER, MEZZANINE, Profile
+from tests.unit.delivery_film import NTSC, ffmpeg
 from tests.unit.media_clips import deliver, make_film, noise, ramp
-
-
-def ffmpeg() -> str:
-    if found := shutil.which("ffmpeg"):
-        return found
-    return str(pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe())
 
 
 def by_ffmpeg(path: str, *options: str) -> str:
@@ -40,7 +33,6 @@ def lines(text: str) -> list[str]:
     return [line if line.startswith("#") else ",".join((row := line.split(","))[:3] + row[4:6]) for line in text.splitlines()]
 
 
-NTSC = Fraction(1001, 30000)
 OUTPUTS = {
     "8 bit": (MASTER, {"luma": noise(5, 48, 64), "audio": "aac"}),
     "10 bit": (MASTER, {"luma": noise(5, 48, 64, 10), "pix_fmt": "yuv420p10le", "timebase": NTSC}),
