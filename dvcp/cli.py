@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError
 from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
-from dvcp.media.profiles import MASTER, PROFILES
+from dvcp.media.profiles import MASTER, PROFILES, profile_for
 from dvcp.media.source import stem
 from dvcp.methods import NAMES, SHIPPED, names_for
 from dvcp.runtime.cluster import PoolSettings
@@ -37,6 +38,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Source = Annotated[str, typer.Argument(metavar="SRC", help="The film: a path or any fsspec URL (s3://..., https://...).")]
 
 
+class Container(StrEnum):
+    """A kind of file that ``probe`` looks ahead to."""
+
+    MKV = "mkv"
+    MOV = "mov"
+    MP4 = "mp4"
+
+
 def _say(data: Any, text: str, as_json: bool) -> None:
     typer.echo(json.dumps(data, indent=2, default=str) if as_json else text)
 
@@ -54,11 +63,25 @@ def _top(
 
 @app.command()
 @guarded
-def probe(source: Source, as_json: Json = False) -> None:
-    """Say what a film is: size, depth, colour tags, clock, sound."""
+def probe(
+    source: Source,
+    container: Annotated[
+        Container | None, typer.Option(help="Tell too what is kept, changed or refused there: mkv (master), mov (mezzanine), mp4 (access).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a film is: size, depth, colour tags, clock, sound; and what of it a container can keep."""
+    from dvcp.media.fidelity import outlook
+
     info = probe_film(source)
     data = info.to_json()
-    _say(data, "\n".join(f"{key:18} {value}" for key, value in data.items()), as_json)
+    lines = [f"{key:18} {value}" for key, value in data.items()]
+    if container is not None:
+        profile = profile_for(f".{container}")
+        verdicts = outlook(info, profile)
+        data |= {"profile": profile.name, "outlook": [verdict.to_json() for verdict in verdicts]}
+        lines += ["", f"as {profile.name} (.{container}):", *(f"{v.verdict:8} {v.property:28} {v.what}" for v in verdicts)]
+    _say(data, "\n".join(lines), as_json)
 
 
 @app.command()

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any
 
 import av
-from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -23,14 +22,10 @@ from dvcp.media.planes import delivered_aspect
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
+from dvcp.media.timecode import timecode_fate
+from dvcp.media.tracks import add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
 from dvcp.media.writer import writing
 from dvcp.timing import Span
-
-#: written by muxers about themselves or about the file they wrote; not facts about the film
-MUXER_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "timecode", "duration", "handler_name", "vendor_id"}
-MUXER_TAGS |= {"number_of_frames", "number_of_bytes", "bps", "_statistics_writing_app", "_statistics_writing_date_utc", "_statistics_tags"}
-#: FFmpeg's usual channel layout by number of channels
-LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
 @dataclass(frozen=True)
@@ -98,14 +93,22 @@ def assemble(
             if template.codec_context.name == "prores":
                 # Matroska's fourcc of it, which MOV would write as a configuration box no other ProRes file has
                 video.codec_context.extradata = None
-            video.metadata.update(_tags(video_stream(source, info.url).metadata))
+            film = video_stream(source, info.url)
+            video.metadata.update(tags_of(film.metadata))
+            if info.turn.matrix:
+                video.set_display_matrix(info.turn.matrix)
             if info.timecode:
+                outcome, why = timecode_fate(info.timecode, info.average_rate, profile.container)
+                warnings += [f"{info.url}: the start timecode is not kept: {why}"] if outcome == "refused" else []
                 # The tag, not the source's tmcd track: MP4's muxer writes its own track from it and refuses a copied one.
                 video.metadata["timecode"] = info.timecode
-            output.metadata.update(_tags(source.metadata) | dict(extra_tags))
+            output.metadata.update(_container_tags(source, extra_tags))
             if (chapters := source.chapters()) and not profile.colour_only:
+                for mark in chapters:
+                    ticks = round(clock.shift / (mark["time_base"] or 1))
+                    mark["start"], mark["end"] = mark["start"] + ticks, mark["end"] + ticks
                 output.set_chapters(chapters)
-            copied = {} if profile.colour_only else _add_copies(source, output, info, warnings)
+            copied = {} if profile.colour_only else _add_copies(source, output, info, profile, film, warnings)
             if clock.shift:
                 warnings.append(f"{info.url}: the film starts before zero; all times are shifted by {clock.shift} s")
             parameters = template.codec_context.extradata
@@ -125,31 +128,25 @@ def _options(profile: Profile, clock: Clock) -> dict[str, str]:
     return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(clock.timebase.denominator)}
 
 
-def _tags(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if key.lower().split("-")[0] not in MUXER_TAGS}
+def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[str, str]:
+    replaced = {key.lower() for key in extra}
+    return {key: value for key, value in tags_of(source.metadata).items() if key.lower() not in replaced} | dict(extra)
 
 
-def _add_copies(source: InputContainer, output: OutputContainer, info: VideoInfo, warnings: list[str]) -> dict[int, Stream]:
-    """Output streams for the source streams that are copied, by source index."""
+def _add_copies(
+    source: InputContainer, output: OutputContainer, info: VideoInfo, profile: Profile, film: Stream, warnings: list[str]
+) -> dict[int, Stream]:
+    """Output streams for the source streams that are copied, by source index; attachments and cover art go in whole at once."""
     copied: dict[int, Stream] = {}
+    tried = rehearse(info.url, profile.container)
     for stream in source.streams:
-        if stream.type == "video" or (stream.type == "data" and "timecode" in stream.metadata):
+        if stream.index == film.index or is_timecode(stream) or is_chapter_text(source, stream):
             continue
-        kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
-        if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
-            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied")
-            continue
-        try:
-            twin = output.add_stream_from_template(stream, opaque=True)
-        except ValueError:
+        if found := tried.get(stream.index):
+            copied[stream.index] = add_copy(output, stream, found.language)
+        elif not (profile.attachments and attach(info.url, output, stream)):
+            kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
             warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {output.format.name} cannot hold it")
-            continue
-        if isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
-            # Matroska says how many channels PCM has, not which; MP4 refuses to write that
-            twin.codec_context.layout = LAYOUTS.get(twin.codec_context.channels, "stereo")
-        twin.metadata.update(_tags(stream.metadata))
-        twin.disposition = stream.disposition
-        copied[stream.index] = twin
     return copied
 
 

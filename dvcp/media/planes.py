@@ -33,8 +33,11 @@ def delivered_size(info: VideoInfo, profile: Profile) -> tuple[int, int]:
     """(height, width) of the delivered pictures, in samples."""
     if profile.colour_only:
         return info.colour.chroma_shape(info.height, info.width)
-    even = (info.height % 2, info.width % 2) if profile.even else (0, 0)
-    return info.height + even[0], info.width + even[1]
+    if not profile.even:
+        return info.height, info.width
+    # a macroblock pair of interlaced H.264 is cropped in fours
+    lines = 4 if info.field_order in INTERLACED else 2
+    return info.height + -info.height % lines, info.width + info.width % 2
 
 
 def delivered_aspect(info: VideoInfo, profile: Profile) -> Fraction:
@@ -51,9 +54,7 @@ def delivered_luma(luma: Samples, info: VideoInfo, profile: Profile) -> NDArray[
     height, width = delivered_size(info, profile)
     if profile.colour_only:
         return np.full((*luma.shape[:-2], height, width), 1 << (colour.depth - 1), colour.dtype)
-    samples = requantise(luma, info.colour, colour)
-    pad = (height - info.height, width - info.width)
-    return np.pad(samples, (*((0, 0) for _ in luma.shape[:-2]), (0, pad[0]), (0, pad[1])), mode="edge") if any(pad) else samples
+    return _extended(requantise(luma, info.colour, colour), height, width)
 
 
 def delivered_planes(luma: Samples, chroma: Samples, info: VideoInfo, profile: Profile) -> Planes:
@@ -62,7 +63,8 @@ def delivered_planes(luma: Samples, chroma: Samples, info: VideoInfo, profile: P
     on_grid = chroma
     if not profile.colour_only and colour.subsample != info.colour.subsample:
         on_grid = _regrid(chroma, info, colour)
-    cb, cr = requantise(on_grid, info.colour, colour, chroma=True)
+    grid = colour.chroma_shape(*delivered_size(info, profile))
+    cb, cr = _extended(requantise(on_grid, info.colour, colour, chroma=True), *grid)
     return delivered_luma(luma, info, profile), cb, cr
 
 
@@ -92,6 +94,14 @@ def _scale(depth: int, full: bool, chroma: bool) -> tuple[int, int]:
     if chroma:
         return 128 * step, (1 << depth) - 1 if full else 224 * step
     return (0, (1 << depth) - 1) if full else (16 * step, 219 * step)
+
+
+def _extended(planes: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Planes ``[..., h, w]`` with the last column and line repeated up to this size; the same array when they have it."""
+    missing = height - planes.shape[-2], width - planes.shape[-1]
+    if not any(missing):
+        return planes
+    return np.pad(planes, (*((0, 0) for _ in planes.shape[:-2]), (0, missing[0]), (0, missing[1])), mode="edge")
 
 
 def _regrid(chroma: NDArray[Any], info: VideoInfo, target: ColourSpec) -> NDArray[Any]:

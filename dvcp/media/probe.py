@@ -14,7 +14,9 @@ from av.video.stream import VideoStream
 from dvcp.colour import ColourSpec, Matrix
 from dvcp.errors import MediaError
 from dvcp.media.pixels import ACCEPTED, PixelLayout, layout_of
+from dvcp.media.rotation import Turn, turn_of
 from dvcp.media.source import open_input
+from dvcp.media.tracks import AudioInfo, Chapter, TextInfo, audio_of, chapters_of, is_cover, others_of, own_tags, texts_of
 from dvcp.timing import FrameTable
 
 #: AVFieldOrder
@@ -26,16 +28,6 @@ BOTTOM_FIRST = ("bb", "bt")
 MATRICES: dict[int, Matrix] = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 9: "bt2020"}
 UNSPECIFIED = 2
 FULL_RANGE, LIMITED_RANGE = 2, 1
-
-
-@dataclass(frozen=True)
-class AudioInfo:
-    """One audio track."""
-
-    codec: str
-    rate: int
-    channels: int
-    language: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +47,14 @@ class VideoInfo:
         field_order: one of FIELD_ORDERS.
         announced_frames: what the container claims to hold; more than ``len(frames)`` means the file is truncated.
         timecode: of the first frame, or None.
-        audio: tracks in file order.
-        subtitles: number of subtitle tracks.
+        audio, subtitles: tracks in file order.
         metadata: the container's own.
+        matrix_tag: CICP code of the matrix as tagged, 2 when the stream carries none; ``colour.matrix`` is what it means.
+        range_tagged: whether the stream says its range.
+        turn: how players turn the picture.
+        chapters: marks in file order.
+        tags: what the video track says of itself besides its language.
+        others: a line for each stream that is none of the above: attachments, cover art, data.
     """
 
     url: str
@@ -76,14 +73,25 @@ class VideoInfo:
     announced_frames: int
     timecode: str | None
     audio: tuple[AudioInfo, ...]
-    subtitles: int
+    subtitles: tuple[TextInfo, ...]
     metadata: dict[str, str]
+    matrix_tag: int
+    range_tagged: bool
+    turn: Turn
+    chapters: tuple[Chapter, ...]
+    tags: tuple[tuple[str, str], ...]
+    others: tuple[str, ...]
 
     @property
     def vfr(self) -> bool:
         """True when frame durations differ by more than the rounding of the timebase."""
         steps = np.diff(self.frames.pts)
         return bool(len(steps)) and int(steps.max() - steps.min()) > 1
+
+    @property
+    def rotation(self) -> int:
+        """Degrees counterclockwise that players turn the picture, -180 to 180; 0 for nearly every film."""
+        return self.turn.rotation
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON types; of the frame table only count, first and last PTS, timebase and whether it is VFR."""
@@ -101,14 +109,26 @@ class VideoInfo:
             "field_order": self.field_order,
             "announced_frames": self.announced_frames,
             "timecode": self.timecode,
-            "audio": [asdict(track) for track in self.audio],
-            "subtitles": self.subtitles,
+            "rotation": self.rotation,
+            "mirrored": self.turn.mirrored,
+            "matrix_tag": self.matrix_tag,
+            "range_tagged": self.range_tagged,
+            "audio": [_track_json(track) for track in self.audio],
+            "subtitles": [_track_json(track) for track in self.subtitles],
+            "chapters": [{"start": str(mark.start), "end": str(mark.end), "title": mark.title} for mark in self.chapters],
             "metadata": dict(self.metadata),
+            "tags": dict(self.tags),
+            "others": list(self.others),
         }
 
 
+def _track_json(track: AudioInfo | TextInfo) -> dict[str, Any]:
+    return asdict(track) | {"disposition": list(track.disposition), "tags": dict(track.tags)}
+
+
 def probe(url: str) -> VideoInfo:
-    """Read everything about a film but its pictures; packets are demuxed, not decoded, unless they carry no usable PTS.
+    """Read everything about a film but its pictures; packets are demuxed, not decoded, unless they carry no usable PTS, except the
+    first frame, which alone tells how the picture is turned.
 
     Raises:
         MediaError: unreadable, no video, no frames, or a pixel format whose luma cannot be kept.
@@ -132,12 +152,19 @@ def probe(url: str) -> VideoInfo:
             "sample_aspect": stream.sample_aspect_ratio or Fraction(1),
             "average_rate": rate,
             "timecode": _timecode(container),
-            "audio": _audio(container),
-            "subtitles": len(container.streams.subtitles),
+            "audio": audio_of(container),
+            "subtitles": texts_of(container),
             "metadata": dict(container.metadata),
+            "matrix_tag": context.colorspace,
+            "range_tagged": context.color_range in (FULL_RANGE, LIMITED_RANGE) or layout.jpeg,
+            "chapters": chapters_of(container),
+            "tags": own_tags(stream),
+            "others": others_of(container, stream),
         }
         announced = stream.frames or _tagged_frames(stream, rate)
         table = _demuxed_table(container, stream)
+    with open_input(url) as container:
+        facts["turn"] = turn_of(container, video_stream(container, url))
     counted = table is None
     if table is None:
         table = _decoded_table(url, rate)
@@ -156,7 +183,7 @@ def probe_colour(url: str, use: str = "to learn from") -> VideoInfo:
 
 def video_stream(container: InputContainer, url: str) -> VideoStream:
     """The first video stream that is a film and not cover art. Raises MediaError when there is none or no decoder for it."""
-    films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    films = [s for s in container.streams.video if not is_cover(s)]
     if not films:
         raise MediaError("holds no video stream", file=url, hint="audio alone cannot be coloured")
     if films[0].codec_context is None:
@@ -190,15 +217,6 @@ def _colour(stream: VideoStream, layout: PixelLayout, url: str) -> ColourSpec:
         primaries=context.color_primaries,
         transfer=context.color_trc,
         assumed=matrix is None,
-    )
-
-
-def _audio(container: InputContainer) -> tuple[AudioInfo, ...]:
-    return tuple(
-        AudioInfo(s.codec_context.name, s.codec_context.sample_rate or 0, s.codec_context.channels, s.language or "und")
-        if s.codec_context is not None
-        else AudioInfo("unknown", 0, 0, "und")
-        for s in container.streams.audio
     )
 
 

@@ -22,8 +22,9 @@ class Profile:
         depth: bits a sample; None = the source's.
         subsample: log2 of the chroma grid's step; None = the source's.
         full_range: of its samples; None = the source's.
-        even: odd sizes are extended by repeating the last column or row.
+        even: sizes are extended to even ones by repeating the last column or line, lines of interlaced film to a multiple of four.
         interlaced: options added for field order top first, bottom first; None = the encoder needs none, or knows no fields.
+        attachments: its container holds attached files.
         colour_only: its pictures are the chroma planes alone, each with a sample where the chroma grid has one, under a mid-gray Y
             plane; no sound, subtitles or chapters.
     """
@@ -40,6 +41,7 @@ class Profile:
     full_range: bool | None = None
     even: bool = False
     interlaced: tuple[tuple[str, str], tuple[str, str]] | None = None
+    attachments: bool = False
     colour_only: bool = False
 
 
@@ -54,6 +56,7 @@ MASTER = Profile(
     codec="ffv1",
     options=FFV1,
     lossy=False,
+    attachments=True,
 )
 MEZZANINE = Profile(
     name="mezzanine",
@@ -90,6 +93,7 @@ LAYER = Profile(
     codec="ffv1",
     options=FFV1,
     lossy=False,
+    attachments=True,
     colour_only=True,
 )
 

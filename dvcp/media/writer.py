@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from dvcp.errors import MediaError, StoreError
 from dvcp.media.pixels import plane_view, yuv_name
 from dvcp.media.planes import delivered_aspect, delivered_colour, delivered_planes, delivered_size
-from dvcp.media.probe import BOTTOM_FIRST, FIELD_ORDERS, FULL_RANGE, INTERLACED, LIMITED_RANGE, VideoInfo
+from dvcp.media.probe import BOTTOM_FIRST, FIELD_ORDERS, FULL_RANGE, INTERLACED, LIMITED_RANGE, MATRICES, VideoInfo
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path
 from dvcp.methods.base import Samples
@@ -124,7 +124,9 @@ class SegmentWriter:
 
 
 def matrix_code(info: VideoInfo) -> int:
-    """CICP code of the film's matrix; BT.601 has one for each of its two line standards, told apart by the primaries."""
+    """CICP code of the film's matrix: as tagged; BT.601 has one for each of its two line standards, told apart by the primaries."""
+    if info.matrix_tag in MATRICES:
+        return info.matrix_tag
     if info.colour.matrix == "bt601":
         return 5 if info.colour.primaries == 5 else 6
     return {"bt709": 1, "bt2020": 9}[info.colour.matrix]

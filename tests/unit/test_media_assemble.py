@@ -123,7 +123,7 @@ def test_a_stream_the_container_cannot_take_is_told(tmp_path: Path) -> None:
         line = av.Packet(b"Good evening.")
         line.stream, line.pts, line.dts, line.duration, line.time_base = text, 40, 40, 80, Fraction(1, 1000)
         out.mux(line)
-    assert probe(source).subtitles == 1
+    assert [track.codec for track in probe(source).subtitles] == ["srt"]
     (tmp_path / "m").mkdir()
     master, warnings = deliver(source, tmp_path / "m", MASTER)
     assert warnings == []
@@ -132,7 +132,7 @@ def test_a_stream_the_container_cannot_take_is_told(tmp_path: Path) -> None:
     assert lines == [(40, b"Good evening.")]
     access, warnings = deliver(source, tmp_path, ACCESS)
     assert len(warnings) == 1 and "subtitle (srt), is not copied: mp4 cannot hold it" in warnings[0]
-    assert probe(access).subtitles == 0
+    assert probe(access).subtitles == ()
 
 
 def test_segments_must_cover_the_film_and_hold_what_they_say(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_every_track_keeps_its_language_and_chapters_stay(tmp_path: Path) -> Non
             for twin, block in zip(twins, (packet, copy), strict=True):
                 block.stream = twin
                 out.mux(block)
-    for profile in PROFILES.values():
+    for profile in (MASTER, ACCESS):
         made, warnings = deliver(source, tmp_path, profile)
         assert warnings == [] and compare(made, source, profile).problems == ()
         assert [(track.codec, track.language) for track in probe(made).audio] == [("flac", "ger"), ("flac", "fre")]
