@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from dvcp.cli_train import guarded
+from dvcp.delivery.names import DEFAULT
 from dvcp.errors import ConfigError, VerifyError
-from dvcp.media.profiles import PROFILES
+from dvcp.media.profiles import profile_of
 from dvcp.store import files
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -87,8 +88,8 @@ def deliver(
     source: Film,
     bag: Annotated[str, typer.Option(help="Folder of the bag, any fsspec URL. Run again to complete an interrupted one.")],
     profiles: Annotated[
-        str, typer.Option(help="Comma separated; the master always. " + " ".join(f"{p.name}: {p.about}." for p in PROFILES.values()))
-    ] = ",".join(PROFILES),
+        str, typer.Option(help="Comma separated; the master always. " + " ".join(f"{p.name}: {p.about}." for p in map(profile_of, DEFAULT)))
+    ] = ",".join(DEFAULT),
     as_json: Json = False,
 ) -> None:
     """Pack a finished film for the archive as a BagIt bag: copies, checksums of every frame, provenance, PREMIS, shots, references."""

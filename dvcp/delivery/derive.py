@@ -64,7 +64,8 @@ def apply_layer(layer_url: str, source_url: str, out_url: str) -> tuple[str, lis
     digest = content_digest(source_url)
     _refuse_other(layer_url, mark, source_url, digest)
     rows, columns = source.colour.chroma_shape(source.height, source.width)
-    found, wanted = (len(layer.frames), layer.width, layer.height, layer.colour.depth), (len(source.frames), columns, rows, source.colour.depth)
+    found = (len(layer.frames), layer.width, layer.height, layer.colour.depth)
+    wanted = (len(source.frames), columns, rows, source.colour.depth)
     if found != wanted:
         message = "holds {} frames of {}x{} with {} bits".format(*found)
         raise VerifyError(message, file=layer_url, hint="the film needs {} frames of {}x{} with {} bits".format(*wanted))

@@ -25,10 +25,10 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from dvcp.media.assemble import LAYOUTS
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import open_input
+from dvcp.media.tracks import LAYOUTS
 from dvcp.timing import Span
 
 #: frames held at a time

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from dvcp.media.profiles import LAYER, MASTER, PROFILES, Profile
+from dvcp.media.profiles import LAYER, MASTER, Profile
 from dvcp.media.source import stem
 
 PROVENANCE, PREMIS, PTS, README = "provenance.json", "premis.xml", "pts.json", "README.txt"
 LISTS = ("shots.otio", "shots.edl", "shots.csv")
 LUMA, EVERYTHING, MARK = ".luma.framemd5", ".framemd5", ".synthetic.json"
 #: delivered unless asked otherwise
-DEFAULT = tuple(PROFILES)
+DEFAULT = (MASTER.name, "mezzanine", "access", LAYER.name)
 
 
 def safe(name: str) -> str:
