@@ -144,12 +144,16 @@ def _checked(master: str, source: str, provenance: dict[str, Any], output: Outpu
 def _put_film(bag: BagWriter, film: _Film, profile: Profile, scratch: Path, warnings: list[str]) -> dict[str, Any]:
     name, master = names.film_name(film.name, profile), film.provenance["output"]["sha256"]
     kept = _kept(bag, film, name, profile)
-    if kept is None:
+    if kept is not None:
+        with local_copy(bag.data(name)) as stored:
+            sound = sound_digests(probe(str(stored)))
+    else:
         path = Path(film.master.url)
         if profile is not MASTER:
             path = scratch / name
             warnings += derive(film.master, film.source, profile, path, film.mark)
         info = film.master if profile is MASTER else probe(str(path))
+        sound = sound_digests(info)
         luma, everything = scratch / "luma", scratch / "everything"
         write_framemd5(info, luma, everything)
         kept = bag.put(path, name)
@@ -159,7 +163,7 @@ def _put_film(bag: BagWriter, film: _Film, profile: Profile, scratch: Path, warn
         bag.put_bytes(as_json(film.mark.to_json(name, kept.sha256, kept.size, profile.name, master)), name + names.MARK)
         if profile is not MASTER:
             path.unlink()
-    return {"file": name, "profile": profile.name, "bytes": kept.size, "sha256": kept.sha256}
+    return {"file": name, "profile": profile.name, "bytes": kept.size, "sha256": kept.sha256, "sound": sound}
 
 
 def _kept(bag: BagWriter, film: _Film, name: str, profile: Profile) -> Digests | None:

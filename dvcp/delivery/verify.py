@@ -15,10 +15,9 @@ computing them again. Facts that no key covers (confidence, digest of the weight
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -77,7 +76,7 @@ def verify_bag(url: str, source_url: str | None = None) -> Verdict:
         source = stack.enter_context(local_copy(source_url)) if source_url else None
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="dvcp-")))
         try:
-            problems += check_papers(url, provenance, shell.payload)
+            problems += _guarded(names.PROVENANCE, check_papers(url, provenance, shell.payload))
             films, frames = _films(url, provenance, shell.payload, source, scratch, problems)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
             # Edited by hand: a field is gone or of another kind. What it stood for cannot be checked any more.
@@ -121,9 +120,9 @@ def _films(
                 if film is None:
                     continue
                 done.append(film.name)
-                problems += check_film(film, provenance, payload[film.name], clock, scratch)
+                problems += _guarded(film.name, check_film(film, provenance, payload[film.name], clock, scratch))
                 if master is not None and film is not master:
-                    problems += _guarded(film.name, partial(check_copy, film, master))
+                    problems += _guarded(film.name, check_copy(film, master))
         if master is not None and source is not None:
             problems += _against(master, source, provenance, clock)
         return tuple(done), len(master.info.frames) if master else 0
@@ -137,11 +136,15 @@ def _open(stack: ExitStack, url: str, entry: Mapping[str, Any], problems: list[s
         return None
 
 
-def _guarded(name: str, check: Callable[[], Iterable[str]]) -> list[str]:
+def _guarded(name: str, problems: Iterable[str]) -> list[str]:
+    """All problems, and last that which kept the rest from being looked at."""
+    found = []
     try:
-        return list(check())
+        for problem in problems:
+            found.append(problem)
     except DvcpError as error:
-        return [f"data/{name}: {error.message}"]
+        found.append(f"data/{name}: {error.message}")
+    return found
 
 
 def _clock(url: str, problems: list[str]) -> FrameTable | None:
@@ -153,9 +156,13 @@ def _clock(url: str, problems: list[str]) -> FrameTable | None:
         return None
 
 
+def _compared(master: Film, source: Path) -> Iterator[str]:
+    yield from (f"data/{master.name}: {problem}" for problem in compare(str(master.path), str(source), MASTER).problems)
+
+
 def _against(master: Film, source: Path, provenance: Mapping[str, Any], clock: FrameTable | None) -> list[str]:
     if content_digest(str(source)) != provenance["source"]["sha256"]:
         return [f"{source}: not the film this bag was made from (sha256 differs)"]
-    problems = _guarded(master.name, lambda: [f"data/{master.name}: {p}" for p in compare(str(master.path), str(source), MASTER).problems])
+    problems = _guarded(master.name, _compared(master, source))
     problems += [] if clock is None or master.exact(clock, str(source)) else [f"data/{names.PTS}: not the clock of the source"]
     return problems

@@ -22,6 +22,7 @@ from dvcp.delivery.deliver import as_json
 from dvcp.delivery.framemd5 import write_framemd5
 from dvcp.delivery.mark import Mark, read_mark, recipe
 from dvcp.delivery.premis import premis
+from dvcp.delivery.sound import sound_digests
 from dvcp.media.assemble import assemble
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.profiles import MASTER, profile_of
@@ -144,6 +145,7 @@ def forge(bag: Path) -> None:
     for film in told["delivery"]["files"]:
         path = bag / "data" / film["file"]
         info = probe(str(path))
+        film["sound"] = sound_digests(info)
         write_framemd5(info, Path(f"{path}{names.LUMA}"), Path(f"{path}{names.EVERYTHING}"))
         if mark := read_mark(info.metadata):
             sidecar = mark.to_json(film["file"], film["sha256"], film["bytes"], film["profile"], told["output"]["sha256"])

@@ -33,6 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "10 bit 4:2:2, odd": {"luma": deep(ramp(6, 47, 63), 10), "pix_fmt": "yuv422p10le", "timebase": NTSC, "timecode": "00:59:59;28"},
     "16 bit gray": {"luma": deep(ramp(6, 48, 64), 16), "pix_fmt": "gray16le", "audio": None},
     "12 bit 4:4:4, variable": {"luma": deep(ramp(6, 48, 64), 12), "pix_fmt": "yuv444p12le", "pts": [0, 3, 4, 9, 10, 11]},
+    "a sound that MOV refuses": {"audio": "flac"},
     "gray, full range": {"pix_fmt": "gray", "audio": "aac", "timecode": None},
 }  # fmt: skip
 

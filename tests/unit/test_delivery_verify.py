@@ -150,6 +150,23 @@ def sound_swapped_in_the_papers_too(bag: Path, other: Path) -> None:
     forge(bag)
 
 
+def sound_taken_from_a_copy(bag: Path, other: Path) -> None:
+    remux(bag / "data" / "reel_colour.mov", "-an")
+    reseal(bag)
+
+
+def shots_overlap_in_the_provenance(bag: Path, other: Path) -> None:
+    edit(bag, lambda told: told["shots"][0].update(stop=6))
+    edit(bag, lambda told: told["shots"][1].update(first=9))
+    repaper(bag)
+
+
+def path_out_of_the_bag(bag: Path, other: Path) -> None:
+    (bag.parent / "secret.mkv").write_bytes(master(bag).read_bytes())
+    edit(bag, lambda told: told["delivery"]["files"][1].update(file="../../secret.mkv"))
+    repaper(bag)
+
+
 def another_method_in_the_provenance(bag: Path, other: Path) -> None:
     edit(bag, lambda told: told["method"].update(name="exemplar"))
     reseal(bag)
@@ -293,6 +310,9 @@ TAMPERING = {
     times_shifted_and_all_forged: r"4 frames are not at the time of pts\.json, first frame 4",
     sound_swapped_and_all_forged: r"reel_colour\.mkv: its sound is not that of provenance",
     sound_swapped_in_the_papers_too: r"reel_colour\.mov: its sound is not that of provenance",
+    sound_taken_from_a_copy: r"reel_colour\.mov: its sound is not that of provenance",
+    shots_overlap_in_the_provenance: r"provenance\.json: .*(leaves frames|overlaps|span)",
+    path_out_of_the_bag: r"missing, named in provenance",
     another_method_in_the_provenance: r"premis\.xml: does not agree",
     another_method_all_forged: r"its key is not that of what it is said to be made of",
     another_method_with_new_keys_all_forged: r"its mark names another source or other segments",
@@ -344,3 +364,17 @@ def test_a_bag_forged_throughout_is_seen_only_beside_the_source_or_by_its_seal(b
 
 def test_another_source_is_not_the_source(bag: Path, films: tuple[Finished, Finished]) -> None:
     assert any("not the film this bag was made from" in problem for problem in verify_bag(str(bag), films[1].source).problems)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_damage_is_a_problem_and_never_a_crash(bag: Path, seed: int) -> None:
+    """Bytes overwritten, taken out or put in anywhere in the payload, and the manifests made to fit (prose they alone protect)."""
+    draw = np.random.default_rng(seed)
+    payload = sorted(p for p in (bag / "data").rglob("*") if p.is_file() and p.name != names.README)
+    path = payload[seed * 2 % len(payload)]
+    data, at = bytearray(path.read_bytes()), int(draw.integers(0, path.stat().st_size))
+    noise = draw.bytes(16)
+    data[at : at + (16, 0, 40)[seed % 3]] = noise
+    path.write_bytes(data)
+    reseal(bag)
+    assert verify_bag(str(bag)).problems != ()
