@@ -208,13 +208,15 @@ def _put_papers(
         "verified": {"frames": compared.frames, "differing_luma_samples": compared.differing_luma_samples},
     }  # fmt: skip
     provenance = film.provenance | {"delivery": delivery}
-    told = bag.put_bytes(as_json(provenance), names.PROVENANCE)
-    bag.put_bytes(premis(provenance, told.sha256, told.size), names.PREMIS)
     bag.put_bytes(encode_pts(film.source.frames), names.PTS)
     bag.put_bytes(readme(provenance), names.README)
     for name in names.LISTS:
         write_shots(shot_list(provenance), bag.data(name), film.source.timecode)
         bag.keep(name)
+    papers = (names.PTS, names.README, *names.LISTS)
+    delivery["papers"] = [{"file": name, "sha256": bag.payload[name].sha256, "bytes": bag.payload[name].size} for name in papers]
+    told = bag.put_bytes(as_json(provenance), names.PROVENANCE)
+    bag.put_bytes(premis(provenance, told.sha256, told.size), names.PREMIS)
 
 
 def shot_list(provenance: Mapping[str, Any]) -> ShotList:

@@ -75,6 +75,8 @@ def premis(provenance: Mapping[str, Any], provenance_sha256: str, provenance_byt
         codec = f"{name} with {CODECS.get(film['profile'], film['profile'])}"
         node = _object(root, film["file"], film["sha256"], film["bytes"], codec, key, None)
         _derived(node, _source(provenance) if film["file"] == master else master)
+    for paper in delivery["papers"]:
+        _object(root, paper["file"], paper["sha256"], paper["bytes"], "text", "", None)
     _object(root, "provenance.json", provenance_sha256, provenance_bytes, "JSON", "", None)
     for number, event in enumerate(_events(provenance, master), 1):
         _event(root, number, event)
@@ -135,7 +137,8 @@ def _events(provenance: Mapping[str, Any], master: str) -> list[_Event]:
         if film["file"] != master:
             detail = f"transcoded from the master to profile {film['profile']}"
             events.append(_Event("mig", delivery["made"], detail, "success", [software], [(master, "source"), (film["file"], "outcome")]))
-    every = [(name, "") for name in [*films, *kept.values(), "provenance.json"]]
+    papers = [paper["file"] for paper in delivery["papers"]]
+    every = [(name, "") for name in [*films, *kept.values(), *papers, "provenance.json"]]
     events.append(_Event("mes", delivery["made"], "sha256 and sha512 of every file", "success", [software], every))
     events.append(_Event("ipc", delivery["made"], "BagIt 1.0", "success", [software, (f"host:{delivery['host']}", "computer")], every))
     return events

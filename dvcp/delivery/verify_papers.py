@@ -26,6 +26,10 @@ def check_papers(url: str, provenance: Mapping[str, Any], payload: Mapping[str, 
     told = payload.get(names.PROVENANCE)
     if told is not None and facts(files.get_bytes(_data(url, names.PREMIS)) or b"") != facts(premis(provenance, told.sha256, told.size)):
         yield f"data/{names.PREMIS}: does not agree with {names.PROVENANCE}"
+    for paper in provenance["delivery"]["papers"]:
+        found = payload.get(paper["file"])
+        if found is None or (found.sha256, found.size) != (paper["sha256"], paper["bytes"]):
+            yield f"data/{paper['file']}: {'missing' if found is None else f'is not that of {names.PROVENANCE} (sha256 differs)'}"
     text = (files.get_bytes(_data(url, names.README)) or b"").decode(errors="replace")
     if provenance["source"]["sha256"] not in text or DIGITAL_SOURCE_TYPE not in text:
         yield f"data/{names.README}: does not say that the colour is synthetic, or of which source"

@@ -277,6 +277,12 @@ def cut_moved(bag: Path, other: Path) -> None:
     reseal(bag)
 
 
+def name_in_a_shot_list_edited(bag: Path, other: Path) -> None:
+    where = bag / "data" / "shots.edl"
+    where.write_text(where.read_text().replace("reel.mkv", "city.mkv"))
+    reseal(bag)
+
+
 def premis_edited(bag: Path, other: Path) -> None:
     where = bag / "data" / names.PREMIS
     where.write_text(where.read_text().replace("mean confidence 0.5<", "mean confidence 0.9<"))
@@ -328,6 +334,7 @@ TAMPERING = {
     mark_of_the_sidecar_edited: r"synthetic\.json: does not agree with the film",
     clock_edited: r"8 frames are not at the time of pts\.json",
     cut_moved: r"shots\.edl: its shots are not those",
+    name_in_a_shot_list_edited: r"shots\.edl: is not that of provenance",
     premis_edited: r"premis\.xml: does not agree",
     readme_without_the_warning: r"README\.txt: does not say that the colour is synthetic",
     declaration_removed: r"bagit\.txt: missing",
@@ -368,9 +375,9 @@ def test_another_source_is_not_the_source(bag: Path, films: tuple[Finished, Fini
 
 @pytest.mark.parametrize("seed", range(12))
 def test_random_damage_is_a_problem_and_never_a_crash(bag: Path, seed: int) -> None:
-    """Bytes overwritten, taken out or put in anywhere in the payload, and the manifests made to fit (prose they alone protect)."""
+    """Bytes overwritten, taken out or put in anywhere in the payload, and the manifests made to fit."""
     draw = np.random.default_rng(seed)
-    payload = sorted(p for p in (bag / "data").rglob("*") if p.is_file() and p.name != names.README)
+    payload = sorted(p for p in (bag / "data").rglob("*") if p.is_file())
     path = payload[seed * 2 % len(payload)]
     data, at = bytearray(path.read_bytes()), int(draw.integers(0, path.stat().st_size))
     noise = draw.bytes(16)
