@@ -24,6 +24,7 @@ from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
 from dvcp.media.timecode import timecode_fate
 from dvcp.media.tracks import add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
+from dvcp.media.unpack import Unpacker
 from dvcp.media.writer import writing
 from dvcp.timing import Span
 
@@ -135,15 +136,15 @@ def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[st
 
 def _add_copies(
     source: InputContainer, output: OutputContainer, info: VideoInfo, profile: Profile, film: Stream, warnings: list[str]
-) -> dict[int, Stream]:
+) -> dict[int, tuple[Stream, Unpacker | None]]:
     """Output streams for the source streams that are copied, by source index; attachments and cover art go in whole at once."""
-    copied: dict[int, Stream] = {}
+    copied: dict[int, tuple[Stream, Unpacker | None]] = {}
     tried = rehearse(info.url, profile.container)
     for stream in source.streams:
         if stream.index == film.index or is_timecode(stream) or is_chapter_text(source, stream):
             continue
         if found := tried.get(stream.index):
-            copied[stream.index] = add_copy(output, stream, found.language)
+            copied[stream.index] = add_copy(output, stream, found.plan)
         elif not (profile.attachments and attach(info.url, output, stream)):
             kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
             warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {output.format.name} cannot hold it")
@@ -174,7 +175,9 @@ def _video(
                 raise MediaError(f"holds {count + extra} frames instead of {len(span)}", file=path, hint="delete it and run again")
 
 
-def _copies(source: InputContainer, copied: dict[int, Stream], clock: Clock) -> Iterator[tuple[Fraction, Packet[Any]]]:
+def _copies(
+    source: InputContainer, copied: dict[int, tuple[Stream, Unpacker | None]], clock: Clock
+) -> Iterator[tuple[Fraction, Packet[Any]]]:
     if not copied:
         return
     at = -clock.shift
@@ -184,9 +187,16 @@ def _copies(source: InputContainer, copied: dict[int, Stream], clock: Clock) -> 
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
             at = stamp * packet.time_base
+        twin, unpacker = copied[packet.stream_index]
+        if unpacker:
+            yield from ((at + clock.shift, made) for made in unpacker.packets(packet, clock.shift))
+            continue
         if clock.shift:
             ticks = round(clock.shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + ticks
             packet.dts = None if packet.dts is None else packet.dts + ticks
-        packet.stream = copied[packet.stream_index]
+        packet.stream = twin
         yield at + clock.shift, packet
+    for _, unpacker in copied.values():
+        if unpacker:
+            yield from ((at + clock.shift, made) for made in unpacker.packets(None, clock.shift))

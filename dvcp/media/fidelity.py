@@ -16,6 +16,7 @@ from dvcp.media.reader import FrameReader
 from dvcp.media.source import open_input
 from dvcp.media.timecode import timecode_fate
 from dvcp.media.tracks import COVERS, Rehearsed, Track, rehearse, tags_of
+from dvcp.media.unpack import unpacked_digest
 from dvcp.timing import Span
 
 Outcome = Literal["kept", "changed", "refused"]
@@ -133,6 +134,8 @@ def _track(name: str, source: Track, tried: Rehearsed | None, profile: Profile) 
     if tried is None:
         return Verdict(name, "refused", f"{source.codec}: {profile.container} cannot hold it")
     differing = differences(source, tried.track)
+    if tried.plan.pcm:
+        return Verdict(name, "changed", f"{', '.join(differing)}; the same samples")
     return _same(name, not differing, f"{source.codec}, bit for bit", f"{source.codec}, bit for bit; {', '.join(differing)}")
 
 
@@ -258,13 +261,16 @@ def _tracks_found(out: VideoInfo, source: VideoInfo) -> tuple[list[Verdict], lis
     verdicts, kept = [], []
     made: tuple[Track, ...] = (*out.audio, *out.subtitles)
     ours = list(zip(made, _digests(out.url), strict=True))
-    for (name, track, _), digest in zip(_in_file_order(source, []), _digests(source.url), strict=True):
+    for number, ((name, track, _), digest) in enumerate(zip(_in_file_order(source, []), _digests(source.url), strict=True)):
         at = next((k for k, (_, other) in enumerate(ours) if other == digest), None)
+        if at is None and track.codec == "flac":
+            samples = unpacked_digest(source.url, number)
+            at = next((k for k, (_, other) in enumerate(ours) if other == samples), None)
         if at is None:
             verdicts.append(Verdict(name, "refused", f"{track.codec} is not there"))
             continue
         differing = differences(track, ours.pop(at)[0])
-        verdicts.append(_same(name, not differing, f"{track.codec}, equal bytes", f"equal bytes; {', '.join(differing)}"))
+        verdicts.append(_same(name, not differing, f"{track.codec}, equal", ", ".join(differing)))
         kept.append(track)
     return verdicts, kept
 

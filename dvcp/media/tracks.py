@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,6 +14,7 @@ from av.packet import Packet
 from av.stream import AttachmentStream, Disposition, Stream
 
 from dvcp.media.source import open_input
+from dvcp.media.unpack import Unpacker, pcm_of
 
 #: written by muxers about themselves or about the file they wrote; not facts about the film
 MUXER_TAGS = {"encoder", "major_brand", "minor_version", "compatible_brands", "timecode", "duration", "handler_name", "vendor_id"}
@@ -66,6 +67,14 @@ class Chapter:
 
 
 Track = AudioInfo | TextInfo
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a track is written: under which language if not the source's, and as which PCM codec if not as it is."""
+
+    language: str | None = None
+    pcm: str | None = None
 
 
 def tags_of(metadata: dict[str, str]) -> dict[str, str]:
@@ -159,30 +168,31 @@ def attach(url: str, output: OutputContainer, stream: Stream) -> bool:
     return True
 
 
-def add_copy(output: OutputContainer, stream: Stream, language: str | None = None) -> Stream:
-    """A stream of ``output`` for the packets of ``stream``, called ``language`` if not as the source calls it.
+def add_copy(output: OutputContainer, stream: Stream, plan: Plan) -> tuple[Stream, Unpacker | None]:
+    """A stream of ``output`` for the packets of ``stream``, and what turns them into PCM if that is planned.
 
     Raises:
         ValueError: the container has no way to hold the codec (some containers say so only when the header is written).
     """
-    twin = output.add_stream_from_template(stream, opaque=True)
-    if isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
+    unpacker = Unpacker(output, stream, plan.pcm) if plan.pcm and isinstance(stream, AudioStream) else None
+    twin: Stream = unpacker.twin if unpacker else output.add_stream_from_template(stream, opaque=True)
+    if not unpacker and isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
         # Matroska says how many channels PCM has, not which; MP4 refuses to write that
         twin.codec_context.layout = LAYOUTS.get(twin.codec_context.channels, "stereo")
     tags = tags_of(stream.metadata)
     if "name" in tags and "title" not in tags:
         # MOV and MP4 read a track's title as its name, and write it from its title
         tags["title"] = tags.pop("name")
-    twin.metadata.update(tags | ({"language": language} if language else {}))
+    twin.metadata.update(tags | ({"language": plan.language} if plan.language else {}))
     twin.disposition = stream.disposition
-    return twin
+    return twin, unpacker
 
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """What becomes of a track in a container: under which language it is to be written, and how it reads back then."""
+    """What becomes of a track in a container: how it is to be written, and how it reads back then."""
 
-    language: str | None
+    plan: Plan
     track: Track
 
 
@@ -201,21 +211,28 @@ def rehearse(url: str, container: str) -> dict[int, Rehearsed | None]:
         streams: list[Stream] = [s for s in source.streams if s.type in ("audio", "subtitle") and s.codec_context is not None]
         blocks = _first_packets(source, streams)
         found: dict[int, Rehearsed | None] = {s.index: None for s in (*source.streams.audio, *source.streams.subtitles)}
-        taken: dict[int, str | None] = {}
-        for stream in streams:
-            alone = _written([stream], {stream.index: None}, blocks, container)
-            if alone is None:
-                continue
-            other = TWIN.get(stream.language or "")
-            taken[stream.index] = None
-            if other and alone[0].language == "und":
-                again = _written([stream], {stream.index: other}, blocks, container)
-                taken[stream.index] = other if again and again[0].language == other else None
+        plans = {s.index: plan for s in streams if (plan := _plan(s, blocks, container))}
         # all together: which track is the default one is decided among them
-        kept = [stream for stream in streams if stream.index in taken]
-        for stream, track in zip(kept, _written(kept, taken, blocks, container) or [], strict=False):
-            found[stream.index] = Rehearsed(taken[stream.index], track)
+        kept = [stream for stream in streams if stream.index in plans]
+        for stream, track in zip(kept, _written(kept, plans, blocks, container) or [], strict=False):
+            found[stream.index] = Rehearsed(plans[stream.index], track)
         return found
+
+
+def _plan(stream: Stream, blocks: dict[int, bytes], container: str) -> Plan | None:
+    """The first way the container takes a track: as it is, or FLAC as PCM; under its other language code where the first is lost."""
+    pcm = pcm_of(stream)
+    for plan in (Plan(), *([Plan(pcm=pcm)] if pcm else [])):
+        alone = _written([stream], {stream.index: plan}, blocks, container)
+        if alone is None:
+            continue
+        other = TWIN.get(stream.language or "")
+        if other and alone[0].language == "und":
+            renamed = replace(plan, language=other)
+            again = _written([stream], {stream.index: renamed}, blocks, container)
+            return renamed if again and again[0].language == other else plan
+        return plan
+    return None
 
 
 def _first_packets(source: InputContainer, streams: list[Stream]) -> dict[int, bytes]:
@@ -229,16 +246,18 @@ def _first_packets(source: InputContainer, streams: list[Stream]) -> dict[int, b
     return found
 
 
-def _written(streams: list[Stream], languages: dict[int, str | None], blocks: dict[int, bytes], container: str) -> list[Track] | None:
+def _written(streams: list[Stream], plans: dict[int, Plan], blocks: dict[int, bytes], container: str) -> list[Track] | None:
     """The tracks as they read back, in order, or None when the container refuses."""
     if not streams:
         return []
     memory = io.BytesIO()
     try:
         with av.open(memory, "w", format=container, container_options={"fflags": "+bitexact"}) as output:
-            twins = [add_copy(output, stream, languages[stream.index]) for stream in streams]
+            twins = [add_copy(output, stream, plans[stream.index])[0] for stream in streams]
             for stream, twin in zip(streams, twins, strict=True):
-                packet: Packet[Any] = Packet(blocks.get(stream.index, b"\0\0"))
+                # silence is as good as any PCM
+                block = bytes(96) if plans[stream.index].pcm else blocks.get(stream.index, b"\0\0")
+                packet: Packet[Any] = Packet(block)
                 packet.stream, packet.pts, packet.dts, packet.time_base = twin, 0, 0, stream.time_base or Fraction(1, 1000)
                 packet.duration = 1
                 output.mux(packet)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dvcp.media.assemble import assemble
 from dvcp.media.pixels import layout_of, plane_view
-from dvcp.media.probe import probe
+from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.profiles import Profile
 from dvcp.media.reader import FrameReader
 from dvcp.media.writer import SegmentWriter
@@ -98,15 +98,22 @@ def damage(path: str, packet: int) -> None:
         file.write(b"\xa5" * (size // 2))
 
 
-def deliver(source: str, folder: Path, profile: Profile, cuts: Sequence[int] = (0,)) -> tuple[str, list[str]]:
-    """The whole way of a job without colour work: segments at the cuts, then the assembled output and its warnings."""
-    info = probe(source)
+def deliver(
+    source: str, folder: Path, profile: Profile, cuts: Sequence[int] = (0,), extra_tags: Mapping[str, str] | None = None,
+    info: VideoInfo | None = None,
+) -> tuple[str, list[str]]:  # fmt: skip
+    """The whole way of a job without colour work: segments at the cuts, then the assembled output and its warnings.
+
+    ``info`` is assembled by, if not what the source probes as.
+    """
+    true = probe(source)
+    info = info or true
     segments = []
-    with FrameReader(info) as reader:
+    with FrameReader(true) as reader:
         for first, stop in zip(cuts, [*cuts[1:], len(info.frames)], strict=True):
             path = str(folder / f"{profile.name}-{first}.mkv")
             with SegmentWriter(path, info, profile) as writer:
                 writer.write(*reader.planes(Span(first, stop)))
             segments.append((path, Span(first, stop)))
     out = str(folder / f"out{profile.suffix}")
-    return out, assemble(segments, info, out, profile)
+    return out, assemble(segments, info, out, profile, extra_tags or {})
