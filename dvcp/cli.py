@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from dvcp import __version__
+from dvcp.cli_delivery import register
 from dvcp.cli_sequence import add_sequence_commands
 from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError
@@ -106,7 +107,7 @@ def shots(
     from dvcp.shots.timeline import write_shots
 
     seen = _read(surveyed, source)
-    write_shots(seen.shots, out)
+    write_shots(seen.shots, out, seen.info.timecode)
     rows = [
         {"shot": s.number, "first": s.span.first, "last": s.span.stop - 1, "kind": seen.characters[s.number].kind.value,
          "tint": [round(c, 4) for c in seen.characters[s.number].tint], "fields": seen.characters[s.number].fields}
@@ -247,24 +248,7 @@ def colorize(
         raise typer.Exit(failed[0].exit_code if len(films) == 1 else 1)
 
 
-@app.command()
-@guarded
-def verify(
-    out: Annotated[str, typer.Argument(metavar="OUT", help="A file that dvcp wrote.")],
-    source: Annotated[str, typer.Option(help="The film it was made from.")],
-    as_json: Json = False,
-) -> None:
-    """Prove that an output holds its source: frames, PTS, every luma sample, sound, ledger and checksums. Exit code 10 when it does not."""
-    from dvcp.runtime.batch import refuse
-    from dvcp.runtime.job import verify_output
-
-    comparison, problems = verify_output(out, source)
-    exact = f"{comparison.differing_luma_samples} luma samples differ"
-    luma = f"luma at least {comparison.min_luma_psnr:.1f} dB (lossy)" if comparison.lossy else exact
-    data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
-    verdict = "FAILED" if problems else "OK"
-    _say(data, f"{out}: {comparison.frames} frames, {luma}, {comparison.pts_differing} PTS differ: {verdict}", as_json)
-    refuse(problems, out)
+register(app)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from dvcp.delivery.mark import Mark, recipe
 from dvcp.errors import ConfigError, MediaError, StoreError
 from dvcp.media.assemble import assemble
 from dvcp.media.compare import Comparison, compare
@@ -247,7 +248,8 @@ def deliver(job: Job) -> list[str]:
             parts.append((path, record.span))
         profile = profile_of(job.settings.profile)
         joined = os.path.join(scratch, "joined" + profile.suffix)
-        warnings += assemble(parts, job.info, joined, profile)
+        mark = Mark(job.source_digest, recipe(record.key for record in records))
+        warnings += assemble(parts, job.info, joined, profile, mark.tags())
         digest = files.put_file(joined, job.output.file_url)
     write_pts(job.output, job.info.frames)
     write_provenance(job.output, _provenance(job, records, digest))
@@ -266,6 +268,7 @@ def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict
     data = provenance(
         source_url=job.settings.source, source_sha256=job.source_digest, output=job.output, output_sha256=digest,
         profile=job.settings.profile, method=job.settings.method, method_digest=job.method_digest, settings=settings,
+        weights=getattr(create(job.settings.method, **job.settings.options), "weights_digest", None),
         references=references, shots=[s.span for s in job.shots.shots], guessed={a.shot for a in job.assignments if a.guessed},
         records=records, started=job.started, ended=datetime.now(UTC),
     )  # fmt: skip

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from dvcp import timecode
 from dvcp.errors import ConfigError, ShotListError
+from dvcp.timecode import Timecode
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Film:
-    """What a file says of the film beside its shots: URL, frames per second, number of frames."""
+    """What a file says of the film beside its shots: URL, frames per second, number of frames, timecode of its first frame."""
 
     source: str
     rate: Fraction
     frames: int
+    start: Timecode | None = None
+
+    @property
+    def clock(self) -> Timecode:
+        """The start, or 00:00:00:00 where the film carries no timecode."""
+        return self.start or Timecode(0, timecode.nominal(self.rate))
 
 
 @dataclass(frozen=True)
@@ -153,29 +161,25 @@ _EVENT = re.compile(rf"\s*\d+\s+\S+\s+(\S+)\s+\S.*?\s{_TIMECODE}\s+{_TIMECODE}\s
 _KEY = re.compile(r"\*\s*KEY FRAME:\s*(\d+)\s*$", re.IGNORECASE)
 
 
-def _nominal(rate: Fraction) -> int:
-    """Whole frames a timecode second counts: 30 for 30000/1001."""
-    return max(1, round(rate))
-
-
-def _timecode(frame: int, base: int) -> str:
-    seconds, frames = divmod(frame, base)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}"
-
-
 def _encode_edl(rows: list[Row], film: Film) -> bytes:
-    base = _nominal(film.rate)
-    name = film.source.rpartition("/")[2]
-    lines = [f"TITLE: {name}", "FCM: NON-DROP FRAME", ""]
+    name, clock = film.source.rpartition("/")[2], film.clock
+    # Only a film that ends within a day of labels can wrap at midnight and still be read back.
+    wraps = film.start is not None and film.frames < timecode.day(clock.base, clock.drop) // 2
+
+    def label(frame: int) -> str:
+        at = clock.plus(frame)
+        return str(at.within_a_day() if wraps else at)
+
+    lines = [f"TITLE: {name}", f"FCM: {'DROP FRAME' if clock.drop else 'NON-DROP FRAME'}", ""]
     for number, row in enumerate(rows, 1):
-        times = f"{_timecode(row.first, base)} {_timecode(row.last + 1, base)}"
+        times = f"{label(row.first)} {label(row.last + 1)}"
         lines += [f"{number:03d}  AX       V     C        {times} {times}", f"* FROM CLIP NAME:  {name}"]
         lines += [f"* KEY FRAME: {row.key}"] if row.key is not None else []
     return ("\n".join(lines) + "\n").encode()
 
 
 def _decode_edl(data: bytes, url: str, film: Film) -> list[Row]:
-    base = _nominal(film.rate)
+    base = timecode.nominal(film.rate)
     drop = False
     events: list[tuple[int, int, int]] = []
     keys: dict[int, int] = {}
@@ -186,7 +190,8 @@ def _decode_edl(data: bytes, url: str, film: Film) -> list[Row]:
             keys[len(events) - 1] = int(found[1])
         elif found := _EVENT.match(line):
             fields = found.groups()
-            source_in, _, first, stop = (_frame(fields[k : k + 5], base, drop, url, number) for k in (1, 6, 11, 16))
+            times = [_frame(fields[k : k + 5], base, drop, url, number) for k in (1, 6, 11, 16)]
+            source_in, _, first, stop = _past_midnight(times, events[0] if events else None, base, drop)
             # A dissolve is written as two events, the first of no length; sound has events of its own.
             if stop != first and ("V" in fields[0].upper() or fields[0].upper() == "B"):
                 events.append((source_in, first, stop))
@@ -202,13 +207,18 @@ def _decode_edl(data: bytes, url: str, film: Film) -> list[Row]:
 def _frame(fields: tuple[str, ...], base: int, drop: bool, url: str, line: int) -> int:
     """Frames a timecode counts to: hours, minutes, seconds, separator, frames."""
     hours, minutes, seconds, frames = (int(fields[k]) for k in (0, 1, 2, 4))
-    if frames >= base or seconds > 59 or minutes > 59:
-        raise ShotListError(f"line {line}: no such timecode at {base} frames a second", file=url, hint="is this list of another film?")
-    minutes += 60 * hours
-    skipped = 0
-    if (drop or fields[3] == ";") and base % 30 == 0:
-        skipped = base // 15 * (minutes - minutes // 10)
-    return (minutes * 60 + seconds) * base + frames - skipped
+    try:
+        return timecode.count(hours, minutes, seconds, frames, base, (drop or fields[3] == ";") and base % 30 == 0)
+    except ValueError as error:
+        raise ShotListError(f"line {line}: {error}", file=url, hint="is this list of another film?") from None
+
+
+def _past_midnight(times: list[int], begin: tuple[int, int, int] | None, base: int, drop: bool) -> list[int]:
+    """Source in and out, record in and out, counted on where the clock went from 24 to 0 hours since the first event ``begin``."""
+    length = timecode.day(base, drop and base % 30 == 0)
+    after = begin or (times[0], times[2], 0)
+    starts = (after[0], after[0], after[1], after[1])
+    return [time + length if first - time > length // 2 else time for time, first in zip(times, starts, strict=True)]
 
 
 def _in_film_order(starts: list[tuple[int, int]], url: str) -> None:
@@ -232,12 +242,15 @@ def _opentimelineio() -> Any:
 
 def _encode_otio(rows: list[Row], film: Film) -> bytes:
     otio = _opentimelineio()
-    rate = float(film.rate)
+    rate, start = float(film.rate), film.clock.frame
 
     def span(first: int, length: int) -> Any:
-        return otio.opentime.TimeRange(otio.opentime.RationalTime(first, rate), otio.opentime.RationalTime(length, rate))
+        return otio.opentime.TimeRange(otio.opentime.RationalTime(start + first, rate), otio.opentime.RationalTime(length, rate))
 
-    timeline = otio.schema.Timeline(film.source.rpartition("/")[2], metadata={"dvcp": {"rate": str(film.rate)}})
+    known = {"rate": str(film.rate)} | ({"timecode": str(film.start)} if film.start else {})
+    timeline = otio.schema.Timeline(film.source.rpartition("/")[2], metadata={"dvcp": known})
+    if film.start:
+        timeline.global_start_time = otio.opentime.RationalTime(start, rate)
     track = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
     timeline.tracks.append(track)
     for number, row in enumerate(rows, 1):

@@ -1,19 +1,24 @@
 """The shot list: which frames belong to which shot, and the four files people keep it in.
 
 Frame numbers are the truth in every format. Timecode (EDL) and rational time (OTIO) only present them, counted in frames at the
-film's nominal rate, so that nothing is lost with 30000/1001 or with a variable frame rate.
+film's nominal rate from the film's own start timecode, so that nothing is lost with 30000/1001 or with a variable frame rate.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
 
-from dvcp.errors import ShotListError
+from dvcp import timecode
+from dvcp.errors import ConfigError, ShotListError
 from dvcp.shots import formats
 from dvcp.store import files
+from dvcp.timecode import Timecode
 from dvcp.timing import Span
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,16 +111,30 @@ def from_cuts(source: str, rate: Fraction, frames: int, cuts: list[int]) -> Shot
     return ShotList(source, rate, frames, shots)
 
 
-def write_shots(shots: ShotList, url: str) -> None:
+def write_shots(shots: ShotList, url: str, start: str | None = None) -> None:
     """Write a shot list as ``.otio``, ``.edl``, ``.csv`` or ``.json``, by the extension of ``url``, replacing what was there.
+
+    Args:
+        shots: the list.
+        url: where to.
+        start: timecode of the film's first frame as the film carries it; ``.otio`` and ``.edl`` count from there. One that the film's rate
+            cannot have (old files carry such) is logged and left out.
 
     Raises:
         ShotListError: unknown extension.
         StoreError: the place cannot be written.
     """
     rows = [formats.Row(shot.span.first, shot.span.stop - 1, shot.key) for shot in shots.shots]
-    data = formats.of(url).encode(rows, formats.Film(shots.source, shots.rate, shots.frames))
+    data = formats.of(url).encode(rows, formats.Film(shots.source, shots.rate, shots.frames, _start(start, shots)))
     files.put_bytes(data, url)
+
+
+def _start(text: str | None, shots: ShotList) -> Timecode | None:
+    try:
+        return timecode.parse(text, shots.rate) if text else None
+    except ConfigError as error:
+        log.warning("%s: start timecode left out: %s", shots.source, error)
+        return None
 
 
 def read_shots(url: str, frames: int, rate: Fraction, source: str) -> ShotList:

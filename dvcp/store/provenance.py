@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from dvcp.store.ledger import SegmentRecord
 from dvcp.store.output import Output
 from dvcp.timing import FrameTable, Span
 
+#: of ``provenance.json``; 2 added what each shot was made with, and the identity of each segment
+FORMAT = 2
 _PACKAGES = ("dvcp", "torch", "av", "ray", "numpy")
 
 
@@ -48,9 +51,11 @@ def provenance(
     method: str,
     method_digest: str,
     settings: Mapping[str, Any],
+    weights: str | None = None,
     references: Sequence[Mapping[str, Any]],
     shots: Sequence[Span],
     guessed: Collection[int] = (),
+    kinds: Mapping[int, str] = MappingProxyType({}),
     records: Sequence[SegmentRecord],
     started: datetime,
     ended: datetime,
@@ -58,30 +63,49 @@ def provenance(
     """Everything needed to say, years later, what this file is. All values are JSON.
 
     Args:
+        weights: sha256 (hex) of the networks' weights; None for a method without.
         settings: the configuration as the person gave it.
-        references: one mapping a reference, e.g. ``{"frame": 120, "file": "...", "sha256": "..."}``.
+        references: one mapping a reference, e.g. ``{"shot": 3, "frame": 120, "file": "...", "sha256": "..."}``.
         guessed: numbers of the shots whose colours no person's picture vouches for.
+        kinds: what shots are that are not plainly gray (``colour``: passed through, ``tinted``, ``blank``), by number.
         records: the segments the output was joined from, in film order; those reused from an earlier run name the machine of that run.
         started, ended: aware datetimes.
     """
     machines = {json.dumps(dict(record.made_by), sort_keys=True) for record in records}
     return {
-        "format": 1,
+        "format": FORMAT,
         "source": {"url": source_url, "sha256": source_sha256},
         "output": {"url": output.file_url, "sha256": output_sha256, "profile": profile},
-        "method": {"name": method, "digest": method_digest, "settings": dict(settings)},
+        "method": {"name": method, "digest": method_digest, "weights": weights, "settings": dict(settings)},
         "references": [dict(reference) for reference in references],
         "shots": [
-            {"number": number, "first": shot.first, "stop": shot.stop, "guessed": number in guessed} for number, shot in enumerate(shots, 1)
+            {"number": number, "first": shot.first, "stop": shot.stop, "guessed": number in guessed, "kind": kinds.get(number),
+             "references": [{"frame": r.get("frame"), "file": r["file"], "sha256": r["sha256"]} for r in references
+                            if r.get("shot") == number],
+             "method": method, "method_digest": method_digest, "weights": weights, **_coloured(shot, records)}
+            for number, shot in enumerate(shots, 1)
         ],
+        # With the identity, the key can be worked out again: nothing in it can be edited without a trace.
         "segments": [
-            {"first": r.span.first, "stop": r.span.stop, "key": r.key, "sha256": r.sha256, "bytes": r.bytes, "created": r.created}
+            {"first": r.span.first, "stop": r.span.stop, "key": r.key, "sha256": r.sha256, "bytes": r.bytes, "created": r.created,
+             "identity": r.identity.to_json()}
             for r in records
         ],
         "machines": [json.loads(machine) for machine in sorted(machines)],
         "environment": environment(),
         "started": _utc(started),
         "ended": _utc(ended),
+    }  # fmt: skip
+
+
+def _coloured(shot: Span, records: Sequence[SegmentRecord]) -> dict[str, Any]:
+    """Engine and mean confidence (0 to 1, weighted by frames; None where no segment tells) of the segments inside a shot."""
+    own = [r for r in records if r.span.first in shot]
+    sure = [(r.frames, r.statistics["confidence_mean"]) for r in own if "confidence_mean" in r.statistics]
+    frames = sum(count for count, _ in sure)
+    return {
+        "engine": ", ".join(sorted({r.identity.engine for r in own})),
+        "confidence": round(sum(count * mean for count, mean in sure) / frames, 4) if frames else None,
     }
 
 
@@ -93,10 +117,21 @@ def write_provenance(output: Output, data: Mapping[str, Any]) -> str:
 
 
 def write_pts(output: Output, table: FrameTable) -> str:
-    """Store the exact clock of the film as ``pts.json`` beside the output (Matroska rounds PTS to 1 ms). Returns its URL.
+    """Store the exact clock of the film as ``pts.json`` beside the output (Matroska rounds PTS to 1 ms). Returns its URL."""
+    url = output.report_url("pts.json")
+    files.put_bytes(encode_pts(table), url)
+    return url
 
-    Steps between frames are run-length encoded: constant frame rate is one run, whatever the length of the film.
-    """
+
+def read_pts(output: Output) -> FrameTable | None:
+    """The clock :func:`write_pts` stored, None when there is none. Raises StoreError when it is damaged."""
+    url = output.report_url("pts.json")
+    data = files.get_bytes(url)
+    return None if data is None else decode_pts(data, url)
+
+
+def encode_pts(table: FrameTable) -> bytes:
+    """A clock as JSON. Steps between frames are run-length encoded: constant frame rate is one run, whatever the length of the film."""
     steps = np.diff(table.pts).tolist()
     data = {
         "timebase": f"{table.timebase.numerator}/{table.timebase.denominator}",
@@ -105,17 +140,11 @@ def write_pts(output: Output, table: FrameTable) -> str:
         "steps": [[step, len(list(run))] for step, run in groupby(steps)],
         "last_duration": table.last_duration,
     }
-    url = output.report_url("pts.json")
-    files.put_bytes(json.dumps(data, separators=(",", ":")).encode(), url)
-    return url
+    return json.dumps(data, separators=(",", ":")).encode()
 
 
-def read_pts(output: Output) -> FrameTable | None:
-    """The clock :func:`write_pts` stored, None when there is none. Raises StoreError when it is damaged."""
-    url = output.report_url("pts.json")
-    data = files.get_bytes(url)
-    if data is None:
-        return None
+def decode_pts(data: bytes, url: str) -> FrameTable:
+    """Inverse of :func:`encode_pts`; ``url`` is for the message. Raises StoreError when it is damaged."""
     try:
         stored = json.loads(data)
         steps, counts = np.array(stored["steps"], dtype=np.int64).reshape(-1, 2).T

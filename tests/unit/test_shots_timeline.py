@@ -229,3 +229,47 @@ def test_missing_file_and_unknown_extension(tmp_path: Path) -> None:
     for use in (lambda url: read_shots(url, 10, Fraction(25), "film.mov"), lambda url: write_shots(small(), url)):
         with pytest.raises(ShotListError, match=r"\.otio, \.edl, \.csv, \.json"):
             use(str(tmp_path / "list.xml"))
+
+
+STARTS = {
+    "01:00:00:00": Fraction(25), "10:00:00;00": Fraction(30000, 1001), "23:59:30;02": Fraction(60000, 1001), "09:58:59:23": Fraction(24),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("extension", ["otio", "edl"])
+@pytest.mark.parametrize("start", STARTS)
+def test_lists_with_the_films_own_timecode_give_back_the_same_frames(tmp_path: Path, extension: str, start: str) -> None:
+    shots = from_cuts("reel.mov", STARTS[start], 200_000, [1, 1798, 1800, 1801, 17_982, 107_892])
+    url = str(tmp_path / f"reel.{extension}")
+    write_shots(shots, url, start)
+    assert read_shots(url, shots.frames, shots.rate, shots.source) == shots
+
+
+def test_edl_and_otio_begin_where_the_film_does(tmp_path: Path) -> None:
+    shots = from_cuts("reel.mov", Fraction(30000, 1001), 4000, [1800])
+    write_shots(shots, f"{tmp_path}/reel.edl", "00:59:00;02")
+    edl = (tmp_path / "reel.edl").read_text()
+    assert "FCM: DROP FRAME" in edl and "00:59:00;02 01:00:00;02 00:59:00;02 01:00:00;02" in edl
+    write_shots(shots, f"{tmp_path}/reel.otio", "00:59:00;02")
+    timeline = otio.adapters.read_from_file(f"{tmp_path}/reel.otio")
+    assert otio.opentime.to_timecode(timeline.global_start_time, 30000 / 1001, True) == "00:59:00;02"
+    clip = timeline.video_tracks()[0][1]
+    assert clip.source_range.start_time.value == timeline.global_start_time.value + 1800
+
+
+def test_an_edl_across_midnight(tmp_path: Path) -> None:
+    shots = from_cuts("reel.mov", Fraction(25), 500, [100, 300])
+    write_shots(shots, f"{tmp_path}/reel.edl", "23:59:56:00")
+    assert "00:00:00:00 00:00:08:00" in (tmp_path / "reel.edl").read_text()
+    assert read_shots(f"{tmp_path}/reel.edl", 500, shots.rate, "reel.mov") == shots
+
+
+def test_a_timecode_the_rate_cannot_have_is_logged_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_shots(from_cuts("reel.mov", Fraction(25), 500, []), f"{tmp_path}/reel.edl", "01:00:00;00")
+    assert "start timecode left out" in caplog.text
+    assert "00:00:00:00 00:00:20:00" in (tmp_path / "reel.edl").read_text()
+
+
+def test_an_edl_with_a_label_that_drop_frame_skips_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShotListError, match="line 2: drop-frame skips"):
+        reread("FCM: DROP FRAME\n001 AX V C 00:01:00;00 00:02:00;02 00:01:00;00 00:02:00;02\n", tmp_path / "a.edl")

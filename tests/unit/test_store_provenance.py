@@ -41,10 +41,12 @@ def test_provenance_round_trip(store_url: str) -> None:
         profile="master",
         method="dvcp",
         method_digest="cc",
+        weights="ff",
         settings={"window": 8},
-        references=[{"frame": 0, "file": "ref.png", "sha256": "bb"}],
+        references=[{"shot": 1, "frame": 0, "file": "ref.png", "sha256": "bb"}],
         shots=[shot],
         guessed={1},
+        kinds={1: "tinted"},
         records=records,
         started=datetime(2020, 1, 1, 12, tzinfo=timezone(timedelta(hours=2))),
         ended=datetime(2020, 1, 1, 11, tzinfo=UTC),
@@ -52,8 +54,13 @@ def test_provenance_round_trip(store_url: str) -> None:
     assert json.loads(files.get_bytes(write_provenance(output, data)) or b"") == data
     assert data["started"] == "2020-01-01T10:00:00+00:00"
     assert data["machines"] == [{"host": "one"}, {"host": "two"}]
-    assert data["shots"] == [{"number": 1, "first": 0, "stop": 10, "guessed": True}]
+    assert data["format"] == 2 and data["method"]["weights"] == "ff"
+    assert data["shots"] == [
+        {"number": 1, "first": 0, "stop": 10, "guessed": True, "kind": "tinted", "method": "dvcp", "method_digest": "cc", "weights": "ff",
+         "references": [{"frame": 0, "file": "ref.png", "sha256": "bb"}], "engine": "1", "confidence": None}
+    ]  # fmt: skip
     assert {s["sha256"] for s in data["segments"]} == {"dd"}
+    assert {SegmentIdentity.from_json(s["identity"]).key for s in data["segments"]} == {s["key"] for s in data["segments"]}
     assert data["output"]["sha256"] == "ee"
 
 
@@ -90,3 +97,18 @@ def test_damaged_pts(tmp_path: Path, damage: bytes) -> None:
     files.put_bytes(damage, output.report_url("pts.json"))
     with pytest.raises(StoreError, match=r"pts\.json: damaged"):
         read_pts(output)
+
+
+def test_confidence_of_a_shot_is_weighted_by_frames() -> None:
+    def record(first: int, stop: int, shot: Span, sure: float | None) -> SegmentRecord:
+        identity = SegmentIdentity("aa", shot, Span(first, stop), first, stop - 1, Fraction(1, 25), (), "cc", "master", "1/2")
+        return SegmentRecord(identity, stop - first, statistics={} if sure is None else {"confidence_mean": sure})
+
+    shots = [Span(0, 40), Span(40, 50)]
+    moment = datetime(2020, 1, 1, tzinfo=UTC)
+    data = provenance(
+        source_url="a", source_sha256="aa", output=Output("/b.mkv"), output_sha256="ee", profile="master", method="gray",
+        method_digest="cc", settings={}, references=[], shots=shots, started=moment, ended=moment,
+        records=[record(0, 30, shots[0], 0.9), record(30, 40, shots[0], 0.5), record(40, 50, shots[1], None)],
+    )  # fmt: skip
+    assert [(s["confidence"], s["engine"], s["weights"]) for s in data["shots"]] == [(0.8, "1/2", None), (None, "1/2", None)]
