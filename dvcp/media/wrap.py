@@ -145,15 +145,16 @@ def _completed(settings: WrapSettings, sequence: PictureSequence, first: SourceP
         raise ConfigError(f"{rate} frames per second are too fast for Matroska", hint=f"at most {FASTEST}")
     if in_header not in (None, rate):
         warnings.append(f"{first.url}: its header says {in_header} frames per second, {rate} are used")
-    timecode = settings.timecode or first.header.get("timecode")
-    if timecode and not settings.timecode and len(sequence) > 1:
-        # many writers leave the same digits, often zeros, in every header
-        second = read_picture(sequence.url(1)).header.get("timecode")
-        if second != _expected(timecode, sequence.numbers[1] - sequence.numbers[0], rate):
-            warnings.append(f"{first.url}: the timecode {timecode} of its header does not run on and is not used")
-            timecode = None
+    timecode = settings.timecode
     if timecode:
         frames_of(timecode, rate)
+    elif timecode := first.header.get("timecode"):
+        # many writers leave the same digits, often zeros, in every header
+        following = None if len(sequence) == 1 else read_picture(sequence.url(1)).header.get("timecode")
+        runs = following is None or following == _expected(timecode, sequence.numbers[1] - sequence.numbers[0], rate)
+        if not runs or _expected(timecode, 0, rate) is None:
+            warnings.append(f"{first.url}: the timecode {timecode} of its header does not run on and is not used")
+            timecode = None
     header = first.header
     if header.get("transfer") in _DENSITIES:
         warnings.append(f"{first.url}: samples are {header['transfer_name']}; they are kept as they are and look flat")
@@ -165,6 +166,7 @@ def _completed(settings: WrapSettings, sequence: PictureSequence, first: SourceP
 
 
 def _expected(timecode: str, offset: int, rate: Fraction) -> str | None:
+    """Of a header that may hold anything: None for a timecode that does not exist."""
     try:
         return timecode_at(timecode, offset, rate)
     except ConfigError:
