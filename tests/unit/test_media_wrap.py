@@ -189,6 +189,10 @@ def test_sound_is_copied_and_bytes_repeat(tmp_path: Path) -> None:
     first = wrap(settings)
     second = wrap(WrapSettings(str(tmp_path), str(tmp_path / "b.mkv"), RATE, "10:00:00:00", str(tmp_path / "reel.wav")))
     assert Path(first.out).read_bytes() == Path(second.out).read_bytes()
+    # 6000 samples are 3 frames; a rate of 48 makes them 6
+    assert not any("sound" in warning for warning in first.warnings)
+    fast = wrap(WrapSettings(str(tmp_path), str(tmp_path / "c.mkv"), Fraction(48), audio=str(tmp_path / "reel.wav")))
+    assert any("sound ends 3 frames after the picture" in warning for warning in fast.warnings)
     assert [(t.codec, t.channels, t.rate) for t in probe(first.out).audio] == [("pcm_s16le", 2, 48000)]
     assert ffprobe(first.out, "stream_tags=TIMECODE").strip() == "10:00:00:00"
 
