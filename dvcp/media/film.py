@@ -80,6 +80,7 @@ class GrayFilmWriter:
         self._stream: VideoStream
         self._sound: Iterator[tuple[Fraction, Packet[Any]]] = iter(())
         self._next: tuple[Fraction, Packet[Any]] | None = None
+        self.sound_end = Fraction(0)  # seconds at which the sound copied so far ends; 0 without any
 
     def __enter__(self) -> Self:
         with writing(self._path):
@@ -162,6 +163,7 @@ class GrayFilmWriter:
             if packet.size:
                 if packet.pts is not None:
                     at = packet.pts * packet.time_base
+                self.sound_end = max(self.sound_end, at + (packet.duration or 0) * packet.time_base)
                 packet.stream = tracks[packet.stream_index]
                 yield at, packet
 

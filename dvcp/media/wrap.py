@@ -115,9 +115,9 @@ def wrap(settings: WrapSettings, report: Report = lambda stage, done, total: Non
         os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".dvcp-", dir=folder) as scratch:
         path = os.path.join(scratch, "film" + MASTER.suffix)
-        pictures = _write(path, sequence, settings, first, report)
+        pictures, sound_end = _write(path, sequence, settings, first, report)
         _prove(path, sequence, settings, pictures, report)
-        warnings += _doubts(sequence, settings, pictures)
+        warnings += _doubts(sequence, settings, pictures, sound_end)
         told = sidecar.told(sequence, asked, first, pictures, files.split(out)[1], content_digest(path))
         # first, so that a film under its name is never without
         files.put_bytes(told.to_bytes(), sidecar.url_beside(out))
@@ -145,15 +145,16 @@ def _completed(settings: WrapSettings, sequence: PictureSequence, first: SourceP
         raise ConfigError(f"{rate} frames per second are too fast for Matroska", hint=f"at most {FASTEST}")
     if in_header not in (None, rate):
         warnings.append(f"{first.url}: its header says {in_header} frames per second, {rate} are used")
-    timecode = settings.timecode or first.header.get("timecode")
-    if timecode and not settings.timecode and len(sequence) > 1:
-        # many writers leave the same digits, often zeros, in every header
-        second = read_picture(sequence.url(1)).header.get("timecode")
-        if second != _expected(timecode, sequence.numbers[1] - sequence.numbers[0], rate):
-            warnings.append(f"{first.url}: the timecode {timecode} of its header does not run on and is not used")
-            timecode = None
+    timecode = settings.timecode
     if timecode:
         frames_of(timecode, rate)
+    elif timecode := first.header.get("timecode"):
+        # many writers leave the same digits, often zeros, in every header
+        following = None if len(sequence) == 1 else read_picture(sequence.url(1)).header.get("timecode")
+        runs = following is None or following == _expected(timecode, sequence.numbers[1] - sequence.numbers[0], rate)
+        if not runs or _expected(timecode, 0, rate) is None:
+            warnings.append(f"{first.url}: the timecode {timecode} of its header does not run on and is not used")
+            timecode = None
     header = first.header
     if header.get("transfer") in _DENSITIES:
         warnings.append(f"{first.url}: samples are {header['transfer_name']}; they are kept as they are and look flat")
@@ -165,6 +166,7 @@ def _completed(settings: WrapSettings, sequence: PictureSequence, first: SourceP
 
 
 def _expected(timecode: str, offset: int, rate: Fraction) -> str | None:
+    """Of a header that may hold anything: None for a timecode that does not exist."""
     try:
         return timecode_at(timecode, offset, rate)
     except ConfigError:
@@ -173,7 +175,8 @@ def _expected(timecode: str, offset: int, rate: Fraction) -> str | None:
 
 def _write(
     path: str, sequence: PictureSequence, settings: WrapSettings, first: SourcePicture, report: Report
-) -> tuple[PictureRecord, ...]:
+) -> tuple[tuple[PictureRecord, ...], Fraction]:
+    """Write the film; what every picture was, and where its sound ends (seconds)."""
     assert settings.rate is not None
     height, width = first.samples.shape[:2]
     matrix = _MATRIX.get(settings.luma, 2) if settings.luma and first.samples.ndim == 3 else first.matrix
@@ -195,7 +198,7 @@ def _write(
             writer.write(sequence.numbers[k] - sequence.numbers[0], luma)
             records.append(PictureRecord(sequence.numbers[k], sequence.names[k], picture.digest, origin, picture.header))
             report("written", k + 1, len(sequence))
-    return tuple(records)
+    return tuple(records), writer.sound_end
 
 
 def _told(out: str, sequence: PictureSequence, asked: sidecar.Asked) -> Sidecar:
@@ -231,12 +234,15 @@ def _prove(url: str, sequence: PictureSequence, settings: WrapSettings, pictures
         raise VerifyError(f"sound differs from {settings.audio}", file=url, hint="report it")
 
 
-def _doubts(sequence: PictureSequence, settings: WrapSettings, pictures: tuple[PictureRecord, ...]) -> list[str]:
+def _doubts(sequence: PictureSequence, settings: WrapSettings, pictures: tuple[PictureRecord, ...], sound_end: Fraction) -> list[str]:
     """What a person should know about the finished film, one line each."""
     assert settings.rate is not None
     warnings = []
     if computed := sum(p.origin is Origin.COMPUTED for p in pictures):
         warnings.append(f"{settings.out}: luma of {computed} of {len(pictures)} pictures is computed, not original")
+    end = (sequence.numbers[-1] - sequence.numbers[0] + 1) / settings.rate
+    if settings.audio and abs(off := (sound_end - end) * settings.rate) > 1:
+        warnings.append(f"{settings.audio}: sound ends {abs(round(off))} frames {'after' if off > 0 else 'before'} the picture")
     start = pictures[0].header.get("timecode")
     if start and start == settings.timecode:
         for picture in pictures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
@@ -81,10 +83,17 @@ def gray_tiffs(folder: Path, numbers: list[int], depth: int = 16, name: str = "r
 def ffmpeg_samples(path: Path | str, pix_fmt: str) -> bytes:
     """What Debian's ffmpeg decodes, as raw samples."""
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-fps_mode", "passthrough", "-pix_fmt", pix_fmt, "-"]
-    return subprocess.run(command, capture_output=True, check=True).stdout
+    return tool(command)
 
 
 def ffprobe(path: Path | str, entries: str) -> str:
     """Debian's ffprobe on the first frame or the stream."""
     command = ["ffprobe", "-v", "error", "-show_entries", entries, "-of", "default=nk=1:nw=1", str(path)]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return tool(command).decode()
+
+
+def tool(command: list[str]) -> bytes:
+    """What a program of the system prints. Skips the test where it is not installed."""
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"needs {command[0]}")
+    return subprocess.run(command, capture_output=True, check=True).stdout

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,7 @@ from dvcp.errors import ConfigError, MediaError
 from dvcp.media import dpx
 from dvcp.media.dpx import DpxFacts, dpx_of
 from dvcp.media.picture import png_of, read_picture, tiff_of
-from tests.unit.sequence_pictures import codes, ffmpeg_dpx, ffmpeg_samples, ffprobe, gray_dpx, png, tiff
+from tests.unit.sequence_pictures import codes, ffmpeg_dpx, ffmpeg_samples, ffprobe, gray_dpx, png, tiff, tool
 
 PLANAR = {10: "gbrp10le", 12: "gbrp12le"}
 
@@ -246,8 +245,7 @@ def test_the_header_of_a_written_dpx_as_ffprobe_sees_it(tmp_path: Path) -> None:
     found = dpx.read_header(path.read_bytes())
     assert (found["rate"], found["timecode"], found["frame_position"]) == ("30000/1001", "01:02:03;04", 3)
     wanted = "--Output=Image;%Width%x%Height% %BitDepth% %ColorSpace%"
-    shown = subprocess.run(["mediainfo", wanted, str(path)], capture_output=True, text=True)
-    assert shown.stdout.strip() == "48x32 10 RGB"
+    assert tool(["mediainfo", wanted, str(path)]).decode().strip() == "48x32 10 RGB"
 
 
 @pytest.mark.parametrize("depth", [8, 16])

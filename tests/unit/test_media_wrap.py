@@ -135,12 +135,14 @@ def test_headers_give_rate_timecode_and_what_else_they_say(tmp_path: Path) -> No
 
 
 def test_a_timecode_that_stands_still_is_not_used_and_one_that_jumps_is_told(tmp_path: Path) -> None:
-    for folder, words in {"still": (0, 0, 0), "jump": (0x01000000, 0x01000001, 0x01000009)}.items():
+    for folder, words in {"still": (0, 0, 0), "none": (0x30999999,), "jump": (0x01000000, 0x01000001, 0x01000009)}.items():
         (tmp_path / folder).mkdir()
         for k, word in enumerate(words):
             gray_dpx(tmp_path / folder / f"reel.{k}.dpx", codes(32, 48, 8, k), 8, timecode=word, rate=24)
     still = wrap(WrapSettings(str(tmp_path / "still"), str(tmp_path / "still.mkv")))
     assert probe(still.out).timecode is None and any("does not run on" in w for w in still.warnings)
+    none = wrap(WrapSettings(str(tmp_path / "none"), str(tmp_path / "none.mkv")))
+    assert probe(none.out).timecode is None and any("30:99:99:99" in w for w in none.warnings)
     jump = wrap(WrapSettings(str(tmp_path / "jump"), str(tmp_path / "jump.mkv")))
     assert probe(jump.out).timecode == "01:00:00:00"
     assert any("reel.2.dpx: its header says timecode 01:00:00:09, its number 01:00:00:02" in w for w in jump.warnings)
@@ -187,6 +189,10 @@ def test_sound_is_copied_and_bytes_repeat(tmp_path: Path) -> None:
     first = wrap(settings)
     second = wrap(WrapSettings(str(tmp_path), str(tmp_path / "b.mkv"), RATE, "10:00:00:00", str(tmp_path / "reel.wav")))
     assert Path(first.out).read_bytes() == Path(second.out).read_bytes()
+    # 6000 samples are 3 frames; a rate of 48 makes them 6
+    assert not any("sound" in warning for warning in first.warnings)
+    fast = wrap(WrapSettings(str(tmp_path), str(tmp_path / "c.mkv"), Fraction(48), audio=str(tmp_path / "reel.wav")))
+    assert any("sound ends 3 frames after the picture" in warning for warning in fast.warnings)
     assert [(t.codec, t.channels, t.rate) for t in probe(first.out).audio] == [("pcm_s16le", 2, 48000)]
     assert ffprobe(first.out, "stream_tags=TIMECODE").strip() == "10:00:00:00"
 
