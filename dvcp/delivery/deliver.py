@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +31,7 @@ from dvcp.media.source import content_digest
 from dvcp.shots.timeline import ShotList, from_cuts, write_shots
 from dvcp.store import files
 from dvcp.store.output import Output
-from dvcp.store.provenance import encode_pts
+from dvcp.store.provenance import damaged_frames, encode_pts
 
 log = logging.getLogger(__name__)
 Tell = Callable[[str], None]
@@ -135,10 +135,11 @@ def _checked(master: str, source: str, provenance: dict[str, Any], output: Outpu
     if found is None or (found.source, found.recipe) != (mark.source, mark.recipe):
         hint = "run dvcp colorize again: nothing is computed anew, only joined"
         raise VerifyError("carries no mark of synthetic colour, or another film's", file=output.file_url, hint=hint)
-    compared = compare(master, source, MASTER)
+    damaged = damaged_frames(provenance)
+    compared = compare(master, source, MASTER, damaged)
     if compared.problems:
         raise VerifyError(compared.problems[0], file=output.file_url, hint="it is not what it should be; keep it apart")
-    return _Film(info, probe(source), provenance, found, output.name), compared
+    return _Film(info, replace(probe(source), damaged=damaged), provenance, found, output.name), compared
 
 
 def _put_film(bag: BagWriter, film: _Film, profile: Profile, scratch: Path, warnings: list[str]) -> dict[str, Any]:

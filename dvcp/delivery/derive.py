@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dvcp.delivery.mark import Mark, read_mark
@@ -18,6 +19,7 @@ from dvcp.media.reader import FrameReader
 from dvcp.media.source import content_digest
 from dvcp.media.writer import SegmentWriter
 from dvcp.methods.base import Samples
+from dvcp.shots.survey import survey
 from dvcp.store import files
 from dvcp.store.output import Output
 from dvcp.timing import Span
@@ -58,6 +60,8 @@ def apply_layer(layer_url: str, source_url: str, out_url: str) -> tuple[str, lis
     if files.exists(output.file_url):
         raise StoreError("exists", file=output.file_url, hint="choose another --out or remove it")
     layer, source = probe(layer_url), probe(source_url)
+    # As when the film was coloured: what cannot be decoded is plain gray.
+    source = replace(source, damaged=survey(source, cuts=False).damaged)
     mark = read_mark(layer.metadata)
     if mark is None:
         raise VerifyError("carries no mark of synthetic colour, so it is no colour layer of dvcp's", file=layer_url)

@@ -15,7 +15,7 @@ computing them again. Facts that no key covers (confidence, digest of the weight
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ from dvcp.media.compare import compare
 from dvcp.media.profiles import MASTER
 from dvcp.media.source import content_digest
 from dvcp.store import files
-from dvcp.store.provenance import decode_pts
+from dvcp.store.provenance import damaged_frames, decode_pts
 from dvcp.timing import FrameTable
 
 
@@ -156,13 +156,13 @@ def _clock(url: str, problems: list[str]) -> FrameTable | None:
         return None
 
 
-def _compared(master: Film, source: Path) -> Iterator[str]:
-    yield from (f"data/{master.name}: {problem}" for problem in compare(str(master.path), str(source), MASTER).problems)
+def _compared(master: Film, source: Path, damaged: Sequence[int]) -> Iterator[str]:
+    yield from (f"data/{master.name}: {problem}" for problem in compare(str(master.path), str(source), MASTER, damaged).problems)
 
 
 def _against(master: Film, source: Path, provenance: Mapping[str, Any], clock: FrameTable | None) -> list[str]:
     if content_digest(str(source)) != provenance["source"]["sha256"]:
         return [f"{source}: not the film this bag was made from (sha256 differs)"]
-    problems = _guarded(master.name, _compared(master, source))
+    problems = _guarded(master.name, _compared(master, source, damaged_frames(provenance)))
     problems += [] if clock is None or master.exact(clock, str(source)) else [f"data/{names.PTS}: not the clock of the source"]
     return problems

@@ -26,7 +26,7 @@ from dvcp.methods.base import Method
 from dvcp.runtime import driver, guess
 from dvcp.runtime.actors import Lane, Progress, Work
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
-from dvcp.runtime.look import Look, look, stretches
+from dvcp.runtime.look import Look, look
 from dvcp.runtime.plan import Planner, Segment
 from dvcp.runtime.references import Assignment, Missing, assign
 from dvcp.shots.references import Picture, find_references
@@ -35,7 +35,7 @@ from dvcp.shots.timeline import ShotList
 from dvcp.store import files
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.output import Output, claim, free_space
-from dvcp.store.provenance import provenance, write_provenance, write_pts
+from dvcp.store.provenance import damaged_frames, provenance, write_provenance, write_pts
 
 log = logging.getLogger(__name__)
 Report = Callable[[Segment, Progress | SegmentRecord | None], None]
@@ -270,9 +270,10 @@ def _provenance(job: Job, records: Sequence[SegmentRecord], digest: str) -> dict
         profile=job.settings.profile, method=job.settings.method, method_digest=job.method_digest, settings=settings,
         weights=getattr(create(job.settings.method, **job.settings.options), "weights_digest", None),
         references=references, shots=[s.span for s in job.shots.shots], guessed={a.shot for a in job.assignments if a.guessed},
+        kinds={number: character.kind.value for number, character in job.characters.items()}, damaged=job.info.damaged,
         records=records, started=job.started, ended=datetime.now(UTC),
     )  # fmt: skip
-    return data | {"warnings": list(job.warnings), "damaged": stretches(job.info.damaged)}
+    return data | {"warnings": list(job.warnings)}
 
 
 def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
@@ -283,8 +284,7 @@ def verify_output(out: str, source: str) -> tuple[Comparison, list[str]]:
     """
     output = Output(files.absolute(out))
     data = files.get_bytes(output.report_url("provenance.json"))
-    lost = json.loads(data).get("damaged", []) if data else []
-    comparison = compare(out, source, profile_for(out), [frame for first, last in lost for frame in range(first, last + 1)])
+    comparison = compare(out, source, profile_for(out), damaged_frames(json.loads(data)) if data else ())
     problems = list(comparison.problems)
     if data is None:
         problems.append(f"{out}: no ledger beside it ({output.ledger_url}), so its making cannot be proven")

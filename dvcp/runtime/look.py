@@ -12,6 +12,7 @@ from dvcp.shots.survey import Character, Kind, Survey, survey
 from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots
 from dvcp.store import files
 from dvcp.store.output import Output
+from dvcp.store.provenance import stretches
 
 #: damaged stretches named in one warning
 _NAMED = 5
@@ -83,17 +84,6 @@ def _of(found: Survey, info: VideoInfo, shots: ShotList) -> Look:
     whole = replace(info, damaged=found.damaged)
     characters = {shot.number: found.character(shot.span, whole) for shot in shots.shots}
     return Look(whole, shots, characters, (*_damage(found, info), *_told(characters, info)))
-
-
-def stretches(frames: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Rising frame numbers as (first, last) of each unbroken stretch."""
-    found: list[tuple[int, int]] = []
-    for frame in frames:
-        if found and found[-1][1] == frame - 1:
-            found[-1] = (found[-1][0], frame)
-        else:
-            found.append((frame, frame))
-    return found
 
 
 def _damage(found: Survey, info: VideoInfo) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import platform
 import socket
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -56,6 +56,7 @@ def provenance(
     shots: Sequence[Span],
     guessed: Collection[int] = (),
     kinds: Mapping[int, str] = MappingProxyType({}),
+    damaged: Sequence[int] = (),
     records: Sequence[SegmentRecord],
     started: datetime,
     ended: datetime,
@@ -68,6 +69,7 @@ def provenance(
         references: one mapping a reference, e.g. ``{"shot": 3, "frame": 120, "file": "...", "sha256": "..."}``.
         guessed: numbers of the shots whose colours no person's picture vouches for.
         kinds: what shots are that are not plainly gray (``colour``: passed through, ``tinted``, ``blank``), by number.
+        damaged: numbers of the source's frames that could not be decoded, rising: the output shows plain gray there.
         records: the segments the output was joined from, in film order; those reused from an earlier run name the machine of that run.
         started, ended: aware datetimes.
     """
@@ -91,11 +93,28 @@ def provenance(
              "identity": r.identity.to_json()}
             for r in records
         ],
+        "damaged": stretches(damaged),
         "machines": [json.loads(machine) for machine in sorted(machines)],
         "environment": environment(),
         "started": _utc(started),
         "ended": _utc(ended),
     }  # fmt: skip
+
+
+def stretches(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """Rising frame numbers as (first, last) of each unbroken stretch."""
+    found: list[tuple[int, int]] = []
+    for frame in frames:
+        if found and found[-1][1] == frame - 1:
+            found[-1] = (found[-1][0], frame)
+        else:
+            found.append((frame, frame))
+    return found
+
+
+def damaged_frames(told: Mapping[str, Any]) -> tuple[int, ...]:
+    """Numbers of the source's frames that a provenance says could not be decoded, rising; of an earlier dvcp there are none."""
+    return tuple(frame for first, last in told.get("damaged", ()) for frame in range(first, last + 1))
 
 
 def _coloured(shot: Span, records: Sequence[SegmentRecord]) -> dict[str, Any]:
