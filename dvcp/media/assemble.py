@@ -23,8 +23,7 @@ from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
 from dvcp.media.timecode import timecode_fate
-from dvcp.media.tracks import add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
-from dvcp.media.unpack import Unpacker
+from dvcp.media.tracks import Change, add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
 from dvcp.media.writer import writing
 from dvcp.timing import Span
 
@@ -136,9 +135,9 @@ def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[st
 
 def _add_copies(
     source: InputContainer, output: OutputContainer, info: VideoInfo, profile: Profile, film: Stream, warnings: list[str]
-) -> dict[int, tuple[Stream, Unpacker | None]]:
+) -> dict[int, tuple[Stream, Change | None]]:
     """Output streams for the source streams that are copied, by source index; attachments and cover art go in whole at once."""
-    copied: dict[int, tuple[Stream, Unpacker | None]] = {}
+    copied: dict[int, tuple[Stream, Change | None]] = {}
     tried = rehearse(info.url, profile.container)
     for stream in source.streams:
         if stream.index == film.index or is_timecode(stream) or is_chapter_text(source, stream):
@@ -176,7 +175,7 @@ def _video(
 
 
 def _copies(
-    source: InputContainer, copied: dict[int, tuple[Stream, Unpacker | None]], clock: Clock
+    source: InputContainer, copied: dict[int, tuple[Stream, Change | None]], clock: Clock
 ) -> Iterator[tuple[Fraction, Packet[Any]]]:
     if not copied:
         return
@@ -187,9 +186,9 @@ def _copies(
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
             at = stamp * packet.time_base
-        twin, unpacker = copied[packet.stream_index]
-        if unpacker:
-            yield from ((at + clock.shift, made) for made in unpacker.packets(packet, clock.shift))
+        twin, change = copied[packet.stream_index]
+        if change:
+            yield from ((at + clock.shift, made) for made in change.packets(packet, clock.shift))
             continue
         if clock.shift:
             ticks = round(clock.shift / packet.time_base)
@@ -197,6 +196,6 @@ def _copies(
             packet.dts = None if packet.dts is None else packet.dts + ticks
         packet.stream = twin
         yield at + clock.shift, packet
-    for _, unpacker in copied.values():
-        if unpacker:
-            yield from ((at + clock.shift, made) for made in unpacker.packets(None, clock.shift))
+    for _, change in copied.values():
+        if change:
+            yield from ((at + clock.shift, made) for made in change.packets(None, clock.shift))

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from dvcp.media.assemble import output_clock
+from dvcp.media.plaintext import CODEC, words_digest
 from dvcp.media.planes import delivered_aspect, delivered_colour, delivered_size
 from dvcp.media.probe import UNSPECIFIED, VideoInfo
 from dvcp.media.profiles import Profile, profile_for
@@ -136,6 +137,8 @@ def _track(name: str, source: Track, tried: Rehearsed | None, profile: Profile) 
     differing = differences(source, tried.track)
     if tried.plan.pcm:
         return Verdict(name, "changed", f"{', '.join(differing)}; the same samples")
+    if tried.plan.plain:
+        return Verdict(name, "changed", f"{', '.join(differing)}; the same words and times, no styles")
     return _same(name, not differing, f"{source.codec}, bit for bit", f"{source.codec}, bit for bit; {', '.join(differing)}")
 
 
@@ -263,9 +266,10 @@ def _tracks_found(out: VideoInfo, source: VideoInfo) -> tuple[list[Verdict], lis
     ours = list(zip(made, _digests(out.url), strict=True))
     for number, ((name, track, _), digest) in enumerate(zip(_in_file_order(source, []), _digests(source.url), strict=True)):
         at = next((k for k, (_, other) in enumerate(ours) if other == digest), None)
-        if at is None and track.codec == "flac":
-            samples = unpacked_digest(source.url, number)
-            at = next((k for k, (_, other) in enumerate(ours) if other == samples), None)
+        if at is None and track.codec in ("flac", CODEC):
+            flac = track.codec == "flac"
+            content = unpacked_digest(source.url, number) if flac else words_digest(source.url, number - len(source.audio))
+            at = next((k for k, (_, other) in enumerate(ours) if other == content), None)
         if at is None:
             verdicts.append(Verdict(name, "refused", f"{track.codec} is not there"))
             continue
