@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
 from dvcp.media.timecode import timecode_fate
-from dvcp.media.tracks import Change, add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
+from dvcp.media.tracks import Change, add_copy, attach, is_chapter_text, is_cover, is_timecode, rehearse, tags_of
 from dvcp.media.writer import writing
 from dvcp.timing import Span
 
@@ -125,7 +126,13 @@ def _options(profile: Profile, clock: Clock) -> dict[str, str]:
         # AAC starts with priming before zero; by default Matroska moves the whole film 21 ms to make room for it
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     # the default movie timescale of 1000 would round the start of a film that does not begin at zero
-    return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(clock.timebase.denominator)}
+    return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(movie_timescale(clock))}
+
+
+def movie_timescale(clock: Clock) -> int:
+    """Ticks a second of a MOV or MP4, in which starts and chapters are counted: those of the film, and milliseconds where they fit."""
+    both = math.lcm(clock.timebase.denominator, 1000)
+    return both if both < 1 << 31 else clock.timebase.denominator
 
 
 def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[str, str]:
@@ -146,7 +153,9 @@ def _add_copies(
             copied[stream.index] = add_copy(output, stream, found.plan)
         elif not (profile.attachments and attach(info.url, output, stream)):
             kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
-            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {output.format.name} cannot hold it")
+            known = stream.type in ("audio", "subtitle", "attachment") or is_cover(stream)
+            why = f"{output.format.name} cannot hold it" if known else "only one video stream, sound, text and attachments are"
+            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {why}")
     return copied
 
 

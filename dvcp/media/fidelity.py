@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from dvcp.media.assemble import output_clock
+from dvcp.media.assemble import movie_timescale, output_clock
 from dvcp.media.plaintext import CODEC, words_digest
 from dvcp.media.planes import delivered_aspect, delivered_colour, delivered_size
 from dvcp.media.probe import UNSPECIFIED, VideoInfo
@@ -119,7 +119,7 @@ def _beside(info: VideoInfo, profile: Profile) -> Iterator[Verdict]:
     if info.others:
         held = profile.attachments and not profile.colour_only
         lost = [line for line in info.others if not (held and _attachable(line))]
-        why = f" ({NOT_IN_LAYER})" if profile.colour_only else f" ({profile.container} cannot hold them)"
+        why = f" ({NOT_IN_LAYER if profile.colour_only else 'not carried'})"
         outcome: Outcome = "refused" if len(lost) == len(info.others) else "changed"
         yield _same("other streams", not lost, ", ".join(info.others), ", ".join(lost) + why, outcome)
 
@@ -157,8 +157,9 @@ def _chapters(info: VideoInfo, profile: Profile) -> Verdict:
         return Verdict("chapters", "kept", f"{len(marks)}")
     ends = [Fraction(0), *(mark.end for mark in marks[:-1])]
     joined = all(mark.start == end for mark, end in zip(marks, ends, strict=True))
-    exact = all((mark.start * 1000).denominator == 1 == (mark.end * 1000).denominator for mark in marks)
-    return _same("chapters", joined and exact, f"{len(marks)}", "each lasts until the next, times rounded to 1 ms")
+    scale = movie_timescale(output_clock(info))
+    exact = all((mark.start * scale).denominator == 1 == (mark.end * scale).denominator for mark in marks)
+    return _same("chapters", joined and exact, f"{len(marks)}", f"each lasts until the next, times rounded to 1/{scale} s")
 
 
 def _tags(info: VideoInfo, profile: Profile, copied: list[Track]) -> Iterator[Verdict]:
