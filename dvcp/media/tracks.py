@@ -136,7 +136,9 @@ def is_timecode(stream: Stream) -> bool:
 
 def is_chapter_text(container: InputContainer, stream: Stream) -> bool:
     """Whether a stream is the text track in which MOV keeps the titles of chapters; muxers write it from the chapters."""
-    return stream.type == "data" and container.format.name.startswith("mov") and bool(container.chapters())
+    handler = stream.metadata.get("handler_name", "").lower()
+    said = "text" in handler or "subtitle" in handler
+    return stream.type == "data" and said and container.format.name.startswith("mov") and bool(container.chapters())
 
 
 def others_of(container: InputContainer, film: Stream) -> tuple[str, ...]:
