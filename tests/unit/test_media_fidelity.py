@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -73,3 +74,40 @@ def test_changed_luma_and_missing_frames_are_observed(tmp_path: Path) -> None:
     assert found["luma samples"] == ("changed", "1 differ")
     short = _by_name(observed(probe(_remux(source.url, str(tmp_path / "short.mkv"), lose=2)), source))
     assert short["luma samples"][0] == short["frame times"][0] == "changed"
+
+
+@pytest.mark.parametrize("ends, fate", [((40, 120), "kept"), ((30, 120), "changed")])
+def test_chapters_with_gaps_are_closed_by_mov_and_that_is_foretold(tmp_path: Path, ends: tuple[int, int], fate: str) -> None:
+    plain, path = make_film(tmp_path / "plain.mkv", noise(3, 48, 64)), str(tmp_path / "in.mkv")
+    times = {"time_base": Fraction(1, 1000), "metadata": {"title": "Titles"}}
+    marks = [times | {"id": k, "start": 40 * k, "end": end} for k, end in enumerate(ends)]
+    with av.open(plain) as film, av.open(path, "w") as out:
+        stream = out.add_stream_from_template(film.streams.video[0], opaque=True)
+        out.set_chapters(marks)  # type: ignore[arg-type]
+        for packet in film.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    source = probe(path)
+    assert [(c.start * 1000, c.end * 1000) for c in source.chapters] == [(0, ends[0]), (40, ends[1])]
+    for profile, expected in ((MASTER, "kept"), (MEZZANINE, fate)):
+        made = probe(deliver(path, tmp_path, profile)[0])
+        assert _by_name(outlook(source, profile))["chapters"][0] == _by_name(observed(made, source))["chapters"][0] == expected
+
+
+def test_a_second_video_stream_is_told_to_be_left_out(tmp_path: Path) -> None:
+    plain, path = make_film(tmp_path / "plain.mkv", noise(3, 48, 64)), str(tmp_path / "in.mkv")
+    with av.open(plain) as film, av.open(path, "w") as out:
+        streams = [out.add_stream_from_template(film.streams.video[0], opaque=True) for _ in range(2)]
+        for packet in film.demux(video=0):
+            if packet.size:
+                copy = av.Packet(bytes(packet))
+                copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+                for stream, block in zip(streams, (packet, copy), strict=True):
+                    block.stream = stream
+                    out.mux(block)
+    source = probe(path)
+    made, warnings = deliver(path, tmp_path, MASTER)
+    assert _by_name(outlook(source, MASTER))["other streams"] == ("refused", "video stream (ffv1) (not carried)")
+    assert _by_name(observed(probe(made), source))["other streams"][0] == "refused"
+    assert len(warnings) == 1 and "stream 1, video (ffv1), is not copied: only one video stream" in warnings[0]
