@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,8 +24,7 @@ from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.profiles import Profile
 from dvcp.media.source import av_path, open_input
 from dvcp.media.timecode import timecode_fate
-from dvcp.media.tracks import add_copy, attach, is_chapter_text, is_timecode, rehearse, tags_of
-from dvcp.media.unpack import Unpacker
+from dvcp.media.tracks import Change, add_copy, attach, is_chapter_text, is_cover, is_timecode, rehearse, tags_of
 from dvcp.media.writer import writing
 from dvcp.timing import Span
 
@@ -126,7 +126,13 @@ def _options(profile: Profile, clock: Clock) -> dict[str, str]:
         # AAC starts with priming before zero; by default Matroska moves the whole film 21 ms to make room for it
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     # the default movie timescale of 1000 would round the start of a film that does not begin at zero
-    return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(clock.timebase.denominator)}
+    return {"fflags": "+bitexact", "movflags": "+faststart+use_metadata_tags", "movie_timescale": str(movie_timescale(clock))}
+
+
+def movie_timescale(clock: Clock) -> int:
+    """Ticks a second of a MOV or MP4, in which starts and chapters are counted: those of the film, and milliseconds where they fit."""
+    both = math.lcm(clock.timebase.denominator, 1000)
+    return both if both < 1 << 31 else clock.timebase.denominator
 
 
 def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[str, str]:
@@ -136,9 +142,9 @@ def _container_tags(source: InputContainer, extra: Mapping[str, str]) -> dict[st
 
 def _add_copies(
     source: InputContainer, output: OutputContainer, info: VideoInfo, profile: Profile, film: Stream, warnings: list[str]
-) -> dict[int, tuple[Stream, Unpacker | None]]:
+) -> dict[int, tuple[Stream, Change | None]]:
     """Output streams for the source streams that are copied, by source index; attachments and cover art go in whole at once."""
-    copied: dict[int, tuple[Stream, Unpacker | None]] = {}
+    copied: dict[int, tuple[Stream, Change | None]] = {}
     tried = rehearse(info.url, profile.container)
     for stream in source.streams:
         if stream.index == film.index or is_timecode(stream) or is_chapter_text(source, stream):
@@ -147,7 +153,9 @@ def _add_copies(
             copied[stream.index] = add_copy(output, stream, found.plan)
         elif not (profile.attachments and attach(info.url, output, stream)):
             kind = stream.type if stream.codec_context is None else f"{stream.type} ({stream.codec_context.name})"
-            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {output.format.name} cannot hold it")
+            known = stream.type in ("audio", "subtitle", "attachment") or is_cover(stream)
+            why = f"{output.format.name} cannot hold it" if known else "only one video stream, sound, text and attachments are"
+            warnings.append(f"{info.url}: stream {stream.index}, {kind}, is not copied: {why}")
     return copied
 
 
@@ -176,7 +184,7 @@ def _video(
 
 
 def _copies(
-    source: InputContainer, copied: dict[int, tuple[Stream, Unpacker | None]], clock: Clock
+    source: InputContainer, copied: dict[int, tuple[Stream, Change | None]], clock: Clock
 ) -> Iterator[tuple[Fraction, Packet[Any]]]:
     if not copied:
         return
@@ -187,9 +195,9 @@ def _copies(
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
             at = stamp * packet.time_base
-        twin, unpacker = copied[packet.stream_index]
-        if unpacker:
-            yield from ((at + clock.shift, made) for made in unpacker.packets(packet, clock.shift))
+        twin, change = copied[packet.stream_index]
+        if change:
+            yield from ((at + clock.shift, made) for made in change.packets(packet, clock.shift))
             continue
         if clock.shift:
             ticks = round(clock.shift / packet.time_base)
@@ -197,6 +205,6 @@ def _copies(
             packet.dts = None if packet.dts is None else packet.dts + ticks
         packet.stream = twin
         yield at + clock.shift, packet
-    for _, unpacker in copied.values():
-        if unpacker:
-            yield from ((at + clock.shift, made) for made in unpacker.packets(None, clock.shift))
+    for _, change in copied.values():
+        if change:
+            yield from ((at + clock.shift, made) for made in change.packets(None, clock.shift))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from dvcp.media.assemble import output_clock
+from dvcp.media.assemble import movie_timescale, output_clock
+from dvcp.media.plaintext import CODEC, words_digest
 from dvcp.media.planes import delivered_aspect, delivered_colour, delivered_size
 from dvcp.media.probe import UNSPECIFIED, VideoInfo
 from dvcp.media.profiles import Profile, profile_for
@@ -118,7 +119,7 @@ def _beside(info: VideoInfo, profile: Profile) -> Iterator[Verdict]:
     if info.others:
         held = profile.attachments and not profile.colour_only
         lost = [line for line in info.others if not (held and _attachable(line))]
-        why = f" ({NOT_IN_LAYER})" if profile.colour_only else f" ({profile.container} cannot hold them)"
+        why = f" ({NOT_IN_LAYER if profile.colour_only else 'not carried'})"
         outcome: Outcome = "refused" if len(lost) == len(info.others) else "changed"
         yield _same("other streams", not lost, ", ".join(info.others), ", ".join(lost) + why, outcome)
 
@@ -136,6 +137,8 @@ def _track(name: str, source: Track, tried: Rehearsed | None, profile: Profile) 
     differing = differences(source, tried.track)
     if tried.plan.pcm:
         return Verdict(name, "changed", f"{', '.join(differing)}; the same samples")
+    if tried.plan.plain:
+        return Verdict(name, "changed", f"{', '.join(differing)}; the same words and times, no styles")
     return _same(name, not differing, f"{source.codec}, bit for bit", f"{source.codec}, bit for bit; {', '.join(differing)}")
 
 
@@ -154,8 +157,9 @@ def _chapters(info: VideoInfo, profile: Profile) -> Verdict:
         return Verdict("chapters", "kept", f"{len(marks)}")
     ends = [Fraction(0), *(mark.end for mark in marks[:-1])]
     joined = all(mark.start == end for mark, end in zip(marks, ends, strict=True))
-    exact = all((mark.start * 1000).denominator == 1 == (mark.end * 1000).denominator for mark in marks)
-    return _same("chapters", joined and exact, f"{len(marks)}", "each lasts until the next, times rounded to 1 ms")
+    scale = movie_timescale(output_clock(info))
+    exact = all((mark.start * scale).denominator == 1 == (mark.end * scale).denominator for mark in marks)
+    return _same("chapters", joined and exact, f"{len(marks)}", f"each lasts until the next, times rounded to 1/{scale} s")
 
 
 def _tags(info: VideoInfo, profile: Profile, copied: list[Track]) -> Iterator[Verdict]:
@@ -263,9 +267,10 @@ def _tracks_found(out: VideoInfo, source: VideoInfo) -> tuple[list[Verdict], lis
     ours = list(zip(made, _digests(out.url), strict=True))
     for number, ((name, track, _), digest) in enumerate(zip(_in_file_order(source, []), _digests(source.url), strict=True)):
         at = next((k for k, (_, other) in enumerate(ours) if other == digest), None)
-        if at is None and track.codec == "flac":
-            samples = unpacked_digest(source.url, number)
-            at = next((k for k, (_, other) in enumerate(ours) if other == samples), None)
+        if at is None and track.codec in ("flac", CODEC):
+            flac = track.codec == "flac"
+            content = unpacked_digest(source.url, number) if flac else words_digest(source.url, number - len(source.audio))
+            at = next((k for k, (_, other) in enumerate(ours) if other == content), None)
         if at is None:
             verdicts.append(Verdict(name, "refused", f"{track.codec} is not there"))
             continue

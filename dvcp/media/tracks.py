@@ -13,6 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Disposition, Stream
 
+from dvcp.media.plaintext import CODEC, Plain
 from dvcp.media.source import open_input
 from dvcp.media.unpack import Unpacker, pcm_of
 
@@ -67,14 +68,17 @@ class Chapter:
 
 
 Track = AudioInfo | TextInfo
+#: what makes other packets of a track's
+Change = Unpacker | Plain
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a track is written: under which language if not the source's, and as which PCM codec if not as it is."""
+    """How a track is written: under which language if not the source's, as which PCM codec or as plain text if not as it is."""
 
     language: str | None = None
     pcm: str | None = None
+    plain: bool = False
 
 
 def tags_of(metadata: dict[str, str]) -> dict[str, str]:
@@ -168,15 +172,17 @@ def attach(url: str, output: OutputContainer, stream: Stream) -> bool:
     return True
 
 
-def add_copy(output: OutputContainer, stream: Stream, plan: Plan) -> tuple[Stream, Unpacker | None]:
-    """A stream of ``output`` for the packets of ``stream``, and what turns them into PCM if that is planned.
+def add_copy(output: OutputContainer, stream: Stream, plan: Plan) -> tuple[Stream, Change | None]:
+    """A stream of ``output`` for the packets of ``stream``, and what turns them into others if that is planned.
 
     Raises:
         ValueError: the container has no way to hold the codec (some containers say so only when the header is written).
     """
-    unpacker = Unpacker(output, stream, plan.pcm) if plan.pcm and isinstance(stream, AudioStream) else None
-    twin: Stream = unpacker.twin if unpacker else output.add_stream_from_template(stream, opaque=True)
-    if not unpacker and isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
+    change: Change | None = Plain(output) if plan.plain else None
+    if plan.pcm and isinstance(stream, AudioStream):
+        change = Unpacker(output, stream, plan.pcm)
+    twin: Stream = change.twin if change else output.add_stream_from_template(stream, opaque=True)
+    if not change and isinstance(twin, AudioStream) and twin.codec_context.layout.name == f"{twin.codec_context.channels} channels":
         # Matroska says how many channels PCM has, not which; MP4 refuses to write that
         twin.codec_context.layout = LAYOUTS.get(twin.codec_context.channels, "stereo")
     tags = tags_of(stream.metadata)
@@ -185,7 +191,7 @@ def add_copy(output: OutputContainer, stream: Stream, plan: Plan) -> tuple[Strea
         tags["title"] = tags.pop("name")
     twin.metadata.update(tags | ({"language": plan.language} if plan.language else {}))
     twin.disposition = stream.disposition
-    return twin, unpacker
+    return twin, change
 
 
 @dataclass(frozen=True)
@@ -220,9 +226,10 @@ def rehearse(url: str, container: str) -> dict[int, Rehearsed | None]:
 
 
 def _plan(stream: Stream, blocks: dict[int, bytes], container: str) -> Plan | None:
-    """The first way the container takes a track: as it is, or FLAC as PCM; under its other language code where the first is lost."""
+    """The first way a container takes a track: as it is, FLAC as PCM, timed text as plain; renamed where its language is lost."""
     pcm = pcm_of(stream)
-    for plan in (Plan(), *([Plan(pcm=pcm)] if pcm else [])):
+    timed = stream.codec_context is not None and stream.codec_context.name == CODEC
+    for plan in (Plan(), *([Plan(pcm=pcm)] if pcm else []), *([Plan(plain=True)] if timed else [])):
         alone = _written([stream], {stream.index: plan}, blocks, container)
         if alone is None:
             continue

@@ -80,3 +80,11 @@ def test_flac_that_mov_refuses_becomes_pcm_of_the_same_samples(tmp_path: Path, b
         np.testing.assert_array_equal(np.concatenate([f.to_ndarray() for f in container.decode(stream)], axis=1), sound)
     foretold = next(v for v in outlook(probe(source), MEZZANINE) if v.property == "audio 1")
     assert foretold.verdict == "changed" and foretold.what.startswith(f"codec flac becomes {codec}")
+
+
+def test_timed_text_becomes_plain_in_matroska(tmp_path: Path) -> None:
+    made, warnings = deliver(_reel("phone", tmp_path), tmp_path, MASTER)
+    assert warnings == [] and [(t.codec, t.language) for t in probe(made).subtitles] == [("srt", "ger")]
+    with av.open(made) as container:
+        lines = [(p.pts, p.duration, bytes(p)) for p in container.demux(subtitles=0) if p.size]
+    assert lines == [(40, 80, b"Good evening.")]

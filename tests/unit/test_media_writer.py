@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ import pytest
 from dvcp.errors import StoreError
 from dvcp.media.planes import delivered_luma
 from dvcp.media.probe import probe
-from dvcp.media.profiles import ACCESS, MASTER, MEZZANINE, PROFILES, Profile
+from dvcp.media.profiles import ACCESS, LAYER, MASTER, MEZZANINE, PROFILES, Profile
 from dvcp.media.reader import FrameReader
 from dvcp.media.writer import SegmentWriter
 from dvcp.timing import Span
@@ -48,6 +49,43 @@ def test_synthesised_chroma_arrives(tmp_path: Path) -> None:
         writer.write(reader.luma(Span(0, 2)), chroma)
     with FrameReader(probe(str(tmp_path / "o.mkv"))) as reader:
         np.testing.assert_array_equal(reader.planes(Span(0, 2))[1], chroma)
+
+
+def test_the_layer_holds_the_synthesised_chroma_and_nothing_else(tmp_path: Path) -> None:
+    info = probe(make_film(tmp_path / "in.mkv", noise(2, 33, 47, 10), pix_fmt="gray10le", tags={"sample_aspect_ratio": Fraction(4, 3)}))
+    chroma = noise(4, 17, 24, 10, seed=3).reshape(2, 2, 17, 24)
+    with FrameReader(info) as reader, SegmentWriter(str(tmp_path / "o.mkv"), info, LAYER) as writer:
+        writer.write(reader.luma(Span(0, 2)), chroma)
+    layer = probe(str(tmp_path / "o.mkv"))
+    assert (layer.pix_fmt, layer.width, layer.height) == ("yuv444p10le", 24, 17)
+    with FrameReader(layer) as reader:
+        luma, found = reader.planes(Span(0, 2))
+    np.testing.assert_array_equal(found, chroma)
+    assert (luma == 512).all()
+
+
+@pytest.mark.parametrize("pix_fmt, depth", [("yuv420p", 8), ("yuv444p12le", 12), ("gray16le", 16)])
+def test_the_mezzanine_is_near_the_film_in_ten_bits(tmp_path: Path, pix_fmt: str, depth: int) -> None:
+    luma = (ramp(3, 48, 64).astype(np.uint16) << (depth - 8)).astype(np.uint8 if depth == 8 else np.uint16)
+    source = probe(make_film(tmp_path / "in.mkv", luma, pix_fmt=pix_fmt, tags={"color_range": 1}))
+    with FrameReader(source) as reader:
+        _, chroma = reader.planes(Span(0, 3))
+    made = probe(_write(source.url, tmp_path / "o.mkv", MEZZANINE))
+    assert (made.codec, made.pix_fmt) == ("prores", "yuv422p10le")
+    with FrameReader(made) as reader:
+        found, colours = reader.planes(Span(0, 3))
+    assert np.abs(found.astype(int) - delivered_luma(luma, source, MEZZANINE)).mean() < 4
+    # made with one colour a picture
+    wanted = chroma[:, :, :1, :1].astype(float) / (1 << (depth - 10)) if depth >= 10 else chroma[:, :, :1, :1] * 4.0
+    assert np.abs(colours - np.clip(wanted, 4, 1019)).max() < 4
+
+
+@pytest.mark.parametrize("order, flag", [(1, 0), (2, 1), (3, 2), (4, 1), (5, 2)])
+def test_prores_says_its_field_order_in_every_picture(tmp_path: Path, order: int, flag: int) -> None:
+    path = _write(make_film(tmp_path / "in.mkv", ramp(3, 48, 64), tags={"field_order": order}), tmp_path / "o.mkv", MEZZANINE)
+    with av.open(path) as container:
+        # SMPTE RDD 36: after size, "icpf" and 12 bytes of frame header come chroma format and, two bits on, interlace mode
+        assert [bytes(p)[20] >> 2 & 3 for p in container.demux(video=0) if p.size] == [flag] * 3
 
 
 @pytest.mark.parametrize("profile", list(PROFILES.values()))
