@@ -9,7 +9,8 @@ worked out again from what the provenance says each segment was made of.
 copy, list, paper and manifest anew and puts the right marks into them has made another bag, and no bag can tell that it is not the first
 one. Against that there is the source, and the seal of the bag (the sha256 of ``tagmanifest-sha256.txt``) that ``dvcp deliver`` and
 ``dvcp verify`` print: write it down elsewhere. The colours themselves are invented; that they are the ones dvcp computed is proven only by
-computing them again. Facts that no key covers (confidence, digest of the weights alone, host, dates) rest on manifests and PREMIS.
+computing them again. Facts that no key covers (confidence, digest of the weights alone, host, dates, which track a copy's container
+refused) rest on manifests and PREMIS; subtitles and attachments on the sha256 of the films.
 """
 
 from __future__ import annotations

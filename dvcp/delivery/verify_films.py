@@ -18,7 +18,7 @@ from dvcp.delivery.bag import Digests, local_copy
 from dvcp.delivery.framemd5 import BATCH, first_difference, write_framemd5
 from dvcp.delivery.mark import Mark, read_mark, recipe
 from dvcp.delivery.sidecar import read_sidecar
-from dvcp.delivery.sound import sound_digests
+from dvcp.delivery.sound import carried, sound_digests
 from dvcp.errors import DvcpError, MediaError
 from dvcp.media.compare import MIN_PSNR
 from dvcp.media.planes import delivered_planes, delivered_size
@@ -64,9 +64,8 @@ def check_film(
     if clock is not None:
         yield from _times(film, clock)
     # A container may have refused a track, which provenance then tells; the master's refuses none of what it was given.
-    whole = list(provenance["delivery"]["sound"])
-    rest = iter(whole)
-    if sound_digests(film.info) != told["sound"] or not all(track in rest for track in told["sound"]):
+    whole = provenance["delivery"]["sound"]
+    if sound_digests(film.info) != told["sound"] or not carried(told["sound"], whole):
         yield f"{name}: its sound is not that of {names.PROVENANCE}"
     if film.profile is MASTER and told["sound"] != whole:
         yield f"{name}: has not all the sound of {names.PROVENANCE}"

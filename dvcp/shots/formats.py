@@ -12,6 +12,7 @@ import csv
 import importlib
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -264,8 +265,12 @@ def _encode_otio(rows: list[Row], film: Film) -> bytes:
 
 def _decode_otio(data: bytes, url: str, film: Film) -> list[Row]:
     otio = _opentimelineio()
+    # OpenTimelineIO ends the process on "{]" and other JSON that is none, and on a timeline whose tracks are null
+    content = read_json(data, url)
+    if isinstance(content, dict) and "tracks" in content and not isinstance(content["tracks"], dict):
+        raise ShotListError("no video track", file=url, hint="the shots are the clips of the first video track")
     try:
-        return _otio_rows(otio, _text(data), url, film)
+        return _otio_rows(otio, json.dumps(content), url, film)
     except ShotListError:
         raise
     except Exception as error:  # its reader raises whatever a damaged list makes it stumble over: KeyError, TypeError, its own
@@ -284,7 +289,7 @@ def _otio_rows(otio: Any, text: str, url: str, film: Film) -> list[Row]:
             message = f"counts {time.rate:g} frames a second, the film has {float(film.rate):g}"
             raise ShotListError(message, file=url, shot=shot, hint="export the list at the film's rate")
         value = float(time.value)
-        if abs(value - round(value)) > 0.01:
+        if not math.isfinite(value) or abs(value - round(value)) > 0.01:
             raise ShotListError(f"cuts at frame {value:g}", file=url, shot=shot, hint="cut between frames")
         return round(value)
 

@@ -53,7 +53,7 @@ def test_segments_equal_the_plain_loop_bit_for_bit(
     with FrameReader(info) as reader:
         luma = reader.luma(Span(0, FRAMES))
     references = {k: Reference(luma[k], np.full((2, 8, 12), k / 100 - 0.2, np.float32), True, f"{k:064}") for k in painted}
-    monkeypatch.setattr(actors, "load_reference", lambda _, source: references[source.frame])
+    monkeypatch.setattr(actors, "load_reference", lambda _, source, fields=False: references[source.frame])
     planner = Planner(info, "f" * 64, Trail().digest(), Trail.window.frames, "master", segment_frames=8, automatic=True)
     sources = [ReferenceSource(f"{k}.png", r.digest, k) for k, r in references.items()]
     plan = planner.plan(from_cuts("reel", info.average_rate, FRAMES, []), {1: sources})

@@ -273,3 +273,14 @@ def test_a_timecode_the_rate_cannot_have_is_logged_and_left_out(tmp_path: Path, 
 def test_an_edl_with_a_label_that_drop_frame_skips_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ShotListError, match="line 2: drop-frame skips"):
         reread("FCM: DROP FRAME\n001 AX V C 00:01:00;00 00:02:00;02 00:01:00;00 00:02:00;02\n", tmp_path / "a.edl")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b'{"OTIO_SCHEMA": "Timeline.1", "metadata": {],', b"{]", b'{"OTIO_SCHEMA":', b"\x00", b"",
+     b'{"OTIO_SCHEMA": "Timeline.1", "tracks": null}',
+     b'{"OTIO_SCHEMA": "Timeline.1", "tracks": {"OTIO_SCHEMA": "Stack.1", "children": 3}}'],
+)  # fmt: skip
+def test_otio_that_cannot_be_parsed_is_refused_and_does_not_end_the_process(tmp_path: Path, damage: bytes) -> None:
+    with pytest.raises(ShotListError, match=r"not valid|no video track"):
+        reread(damage, tmp_path / "a.otio")
