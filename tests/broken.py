@@ -60,9 +60,8 @@ def case(name: str, about: str, expect: Expect) -> Callable[[Build], Build]:
 def make_corpus(folder: Path) -> tuple[Broken, ...]:
     """Make every bad file, films and pictures, in ``folder``; equal bytes each time with the same encoders."""
     seeds = Seeds(folder / "seeds")
-    films, pictures = folder / "films", folder / "pictures"
-    films.mkdir(exist_ok=True)
-    pictures.mkdir(exist_ok=True)
+    for each in (films := folder / "films", pictures := folder / "pictures"):
+        each.mkdir(exist_ok=True)
     made = []
     for name, about, expect, build in CASES:
         made.append(Broken(name, films / name, about, expect))
@@ -93,6 +92,7 @@ cut("cut-moov.mp4", "h264.mp4", lambda data, at: data.index(b"moov") - 4, "befor
 cut("cut-in-moov.mov", "prores.mov", lambda data, at: data.index(b"stsz"), "inside its index", "error")
 cut("cut-media.mp4", "fast.mp4", lambda data, at: at[5][0] + 3, "in the middle, index at the front", "repaired")
 cut("cut-movi.avi", "mjpeg.avi", lambda data, at: at[5][0] + at[5][1] // 2, "in the middle, no index", "repaired")
+cut("cut-reordered.avi", "h264.avi", lambda data, at: at[7][0] + at[7][1] // 2, "in the middle, no times", "repaired")
 cut("cut-header.avi", "mjpeg.avi", lambda data, at: data.index(b"strf"), "inside the header", "error")
 cut("cut-packet.ts", "mpeg2.ts", lambda data, at: len(data) * 2 // 3 + 50, "inside a transport packet", "works")
 cut("cut-frame.dv", "dv.dv", lambda data, at: at[2][0] + at[2][1] // 2, "inside a DV frame", "works")
@@ -121,6 +121,7 @@ flipped("flips-light.mp4", "h264.mp4", 1, "repaired")
 flipped("flips-heavy.mp4", "h264.mp4", 60, "repaired")
 flipped("flips-light.mov", "prores.mov", 2, "repaired")
 flipped("flips-heavy.mov", "prores.mov", 300, "repaired")
+flipped("flips-heavy.avi", "h264.avi", 60, "repaired")
 flipped("flips-heavy.ts", "mpeg2.ts", 100, "repaired")
 flipped("only-first-decodes.mkv", "ffv1.mkv", 300, "repaired", range(1, 12))
 flipped("none-decodes.mkv", "ffv1.mkv", 300, "repaired", range(12))
@@ -324,12 +325,13 @@ def _(seeds: Seeds, path: Path) -> None:
 case("empty.mkv", "no byte", "error")(lambda seeds, path: b"")
 case("byte.mkv", "one byte", "error")(lambda seeds, path: b"\x1a")
 case("text.mkv", "a renamed text", "error")(lambda seeds, path: b"Reel 4 was lent to the museum.\n" * 200)
-case("noise.mkv", "encrypted: random bytes", "error")(lambda seeds, path: np.random.default_rng(4).bytes(100_000))
 case("zeros.mkv", "zeros, as a failed disk gives them", "error")(lambda seeds, path: bytes(100_000))
+case("noise.mkv", "encrypted: random bytes", "error")(lambda seeds, path: np.random.default_rng(4).bytes(100_000))
 case("picture.mkv", "a renamed JPEG", "works")(lambda seeds, path: broken_pictures.jpeg())
 case("playlist.mkv", "a playlist of a film elsewhere", "error")(
     lambda seeds, path: b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nhttp://127.0.0.1:9/film.ts\n#EXT-X-ENDLIST\n"
 )
+case("list.mkv", "a list of other films", "error")(lambda seeds, path: b"ffconcat version 1.0\nfile one-frame.mkv\n")
 case("folder.mkv", "a folder", "error")(lambda seeds, path: path.mkdir())
 case("pipe.mkv", "a pipe that nobody writes to", "error")(lambda seeds, path: os.mkfifo(path))
 case("device.mkv", "a link to /dev/zero", "error")(lambda seeds, path: path.symlink_to("/dev/zero"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -274,18 +275,29 @@ def _demuxed_table(container: InputContainer, stream: VideoStream) -> FrameTable
 
 
 def _decoded_table(url: str, rate: Fraction) -> FrameTable:
-    """The frame table by decoding: the decoder's PTS where they increase, otherwise frames counted at the mean rate."""
+    """The frame table by decoding: the decoder's PTS where they increase, otherwise frames counted at the mean rate. A packet that
+    cannot be decoded counts as a frame, so that what follows keeps its time; refused where others are lost without a word."""
     with open_input(url) as container:
         stream = video_stream(container, url)
         timebase = stream.time_base or Fraction(1)
         pts: list[int | None] = []
-        try:
-            for frame in container.decode(stream):
-                pulse()
+        last_duration = decoded = packets = 0
+        for packet in itertools.chain(container.demux(stream), [None]):
+            pulse()
+            if packet is not None and not packet.size:
+                continue
+            packets += packet is not None
+            try:
+                frames = stream.decode(packet)
+            except av.error.FFmpegError:
+                pts.append(None)
+                continue
+            decoded += len(frames)
+            for frame in frames:
                 pts.append(frame.pts)
                 last_duration = frame.duration
-        except av.error.FFmpegError as error:
-            raise MediaError("cannot be decoded", file=url, frame=len(pts), hint="the file is damaged; remux or repair it") from error
+    if len(pts) > decoded and (not decoded or len(pts) != packets):
+        raise MediaError("too much of it cannot be decoded", file=url, hint="the file is damaged; remux or repair it")
     known = np.array([p for p in pts if p is not None], np.int64)
     if len(known) == len(pts) and (np.diff(known) > 0).all():
         step = last_duration or (int(np.median(np.diff(known))) if len(known) > 1 else 1)

@@ -117,7 +117,7 @@ class FrameReader:
                 yield None
                 continue
             frame = self._advance(number)
-            if frame is None:
+            if frame is None and not self._info.counted:
                 # A seek may have landed where the decoder lacks what it needs (intra refresh, open GOP): once more, from further back.
                 self._seek(number, back=Fraction(10))
                 frame = self._advance(number)
@@ -137,7 +137,8 @@ class FrameReader:
                 self._position = -1
                 raise reading_failed(self._info.url, error, number) from error
             if found is None:
-                self._position = -1
+                # Where a seek is a new start, one for each of a thousand lost frames would take for ever, and find no more.
+                self._position = number + 1 if self._info.counted else -1
                 return None
             if found[0] > number:
                 self._held, self._position = found, found[0]
@@ -203,7 +204,7 @@ class FrameReader:
             except av.error.FFmpegError as error:
                 self._trouble = error.strerror or str(error)
                 if self._info.counted:
-                    return
+                    next(count)  # as it was counted when the film was probed
                 continue
             for frame in decoded:
                 if self._info.counted:

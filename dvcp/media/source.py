@@ -21,6 +21,8 @@ from dvcp.store import files
 BLOCK = 8 << 20
 #: names that a folder of films is searched for
 VIDEO_SUFFIXES = (".mkv", ".mp4", ".mov", ".avi", ".mxf", ".webm", ".nut", ".ts", ".m4v", ".mpg", ".dv")
+#: FFmpeg's formats that only name other files: a digest of such a file proves nothing of the film
+LISTS = ("concat", "dash", "hls", "imf")
 
 
 def is_url(url: str) -> bool:
@@ -88,7 +90,8 @@ def open_input(url: str) -> Iterator[InputContainer]:
     Streams must not be touched after the block: their memory goes with the container.
 
     Raises:
-        MediaError: the file is missing, empty, unreadable, or nothing FFmpeg can parse; also for reading that fails in the block.
+        MediaError: the file is missing, empty, unreadable, a list of others, or nothing FFmpeg can parse; also for reading that fails in
+            the block.
     """
     with open_bytes(url) as file:
         try:
@@ -98,6 +101,8 @@ def open_input(url: str) -> Iterator[InputContainer]:
             hint = "it is not a video, or it is truncated before its index; check it with ffprobe"
             raise MediaError(f"cannot be read as video: {_line(error)}", file=url, hint=hint) from error
         with container:
+            if container.format.name in LISTS:
+                raise MediaError("is a list of other files, not a film", file=url, hint="give the films it names, or join them with ffmpeg")
             for stream in container.streams.video:
                 # a stream of an unknown codec has no context, and setting an attribute through it ends the process
                 if stream.codec_context is not None:

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from dvcp.errors import DvcpError, MediaError
+from dvcp.media import reader as reader_module
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
+from dvcp.media.source import open_input
 from dvcp.media.stills import read_still
 from dvcp.runtime.expendable import Expendable
 from dvcp.shots.detect import detect_shots
 from dvcp.timing import Span
 from tests import broken_pictures
 from tests.broken import CASES, Broken, make_corpus
+from tests.unit.media_clips import packet_places
 
 PICTURES = [name for name, *_ in broken_pictures.pictures()]
 
@@ -92,6 +95,36 @@ def test_a_bad_film(name: str, corpus: dict[str, Broken], child: Expendable) -> 
     whole = read.decoded == read.frames >= read.announced
     assert (bad.expect == "works") == whole, f"{read}"
     assert read.shots >= 1
+
+
+def _without_packets(film: Path, behind: int, keep: int, out: Path) -> str:
+    """A copy in which of all packets behind some only the first ``keep`` bytes are left."""
+    data = bytearray(film.read_bytes())
+    for position, size in packet_places(str(film))[behind:]:
+        data[position + keep : position + size] = b"\xff" * (size - keep)
+    out.write_bytes(data)
+    return str(out)
+
+
+def test_lost_frames_of_a_film_without_times_keep_their_place(
+    corpus: dict[str, Broken], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = probe(_without_packets(corpus["no-times.avi"].path, 5, 12, tmp_path / "half.avi"))
+    assert info.counted and len(info.frames) == 12
+    opened = []
+    monkeypatch.setattr(reader_module, "open_input", lambda url: opened.append(url) or open_input(url))
+    with FrameReader(info) as reader:
+        assert reader.luma(Span(0, 5)).shape == (5, 48, 64)
+        for frame in range(5, 12):
+            with pytest.raises(MediaError, match=rf"half\.avi, frame {frame}: cannot be decoded"):
+                reader.luma(Span(frame, frame + 1))
+        assert len(opened) == 1, "each lost frame would read the film from its start"
+        assert reader.luma(Span(0, 1)).shape == (1, 48, 64) and len(opened) == 2
+
+
+def test_a_film_without_times_is_refused_where_frames_are_lost_without_a_trace(corpus: dict[str, Broken], tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="too much of it cannot be decoded"):
+        probe(_without_packets(corpus["no-times.avi"].path, 5, 0, tmp_path / "half.avi"))
 
 
 @pytest.mark.parametrize("name", PICTURES)

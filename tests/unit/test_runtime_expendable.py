@@ -116,8 +116,8 @@ def test_a_death_between_two_calls_goes_unnoticed(child: Expendable) -> None:
 
 
 def test_silence_ends_it_and_a_pulse_prolongs_it() -> None:
-    with Expendable(silence_s=1.5) as child:
-        assert child.call(sleep, 4, 0.1, file="long.mkv") == "awake"
+    with Expendable(silence_s=1.2) as child:
+        assert child.call(sleep, 2.5, 0.1, file="long.mkv") == "awake"
         pid = child.call(own_pid, file="")
         with pytest.raises(MediaError, match="stopped responding: no sign of life") as caught:
             child.call(sleep, 60, file="stuck.mkv")
