@@ -13,9 +13,12 @@ from dvcp.cli_train import guarded
 from dvcp.delivery.names import DEFAULT
 from dvcp.errors import ConfigError, VerifyError
 from dvcp.media.profiles import profile_of
+from dvcp.runtime.expendable import Expendable
 from dvcp.store import files
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+#: seconds without a sign of life after which a file that is read is given up
+SILENCE = 600
 Film = Annotated[str, typer.Option("--source", help="The film it was made from.")]
 
 
@@ -57,7 +60,8 @@ def verify(
         raise ConfigError("a single file can only be verified against its source", file=out, hint="--source FILM")
     from dvcp.runtime.job import verify_output
 
-    comparison, problems = verify_output(out, source)
+    with Expendable(SILENCE) as child:
+        comparison, problems = child.call(verify_output, out, source, file=out)
     exact = f"{comparison.differing_luma_samples} luma samples differ"
     luma = f"luma at least {comparison.min_luma_psnr:.1f} dB (lossy)" if comparison.lossy else exact
     data = {k: v for k, v in vars(comparison).items() if k != "problems"} | {"problems": problems, "ok": not problems}
@@ -74,7 +78,8 @@ def _is_bag(out: str) -> bool:
 def _verify_bag(out: str, source: str | None, as_json: bool) -> None:
     from dvcp.delivery.verify import verify_bag
 
-    verdict = verify_bag(out, source)
+    with Expendable(SILENCE) as child:
+        verdict = child.call(verify_bag, out, source, file=out)
     data = dict(vars(verdict)) | {"ok": not verdict.problems}
     against = "luma, times and sound are the source's" if source else "not compared with a source"
     state = "FAILED" if verdict.problems else f"OK, {against}"

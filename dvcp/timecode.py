@@ -109,6 +109,11 @@ def parse(text: str, rate: Fraction) -> Timecode:
         raise ConfigError(f"{text}: {error}", hint="is it of another film?") from None
 
 
+def later(start: str, frames: int, rate: Fraction) -> str:
+    """The label ``frames`` after ``start``, drop-frame where that is, past midnight from 00 again. Raises ConfigError as :func:`parse`."""
+    return str(parse(start, rate).plus(frames).within_a_day())
+
+
 def _skipped(base: int) -> int:
     """Labels left out at the start of a minute."""
     return base // 15

@@ -27,6 +27,7 @@ class Profile:
         attachments: its container holds attached files.
         colour_only: its pictures are the chroma planes alone, each with a sample where the chroma grid has one, under a mid-gray Y
             plane; no sound, subtitles or chapters.
+        saves: how many times less space segments and output together take than raw 4:2:0 of the source's depth, at least.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Profile:
     interlaced: tuple[tuple[str, str], tuple[str, str]] | None = None
     attachments: bool = False
     colour_only: bool = False
+    saves: int = 1
 
 
 # FFV1 chooses its own number of slices (4 at least above CIF): a fixed one is refused for small pictures
@@ -84,6 +86,7 @@ ACCESS = Profile(
     subsample=(1, 1),
     even=True,
     interlaced=(("x264-params", "tff=1"), ("x264-params", "bff=1")),
+    saves=20,
 )
 LAYER = Profile(
     name="layer",

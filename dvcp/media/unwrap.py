@@ -17,7 +17,7 @@ from dvcp.media.ahead import ahead
 from dvcp.media.dpx import DpxFacts, dpx_of
 from dvcp.media.picture import png_of, tiff_of
 from dvcp.media.probe import INTERLACED, VideoInfo, probe
-from dvcp.media.rates import exact_rate, timecode_at
+from dvcp.media.rates import exact_rate
 from dvcp.media.reader import FrameReader
 from dvcp.media.rgb import rgb_of
 from dvcp.media.sequence import PicturePattern, number_range, parse_pattern
@@ -25,6 +25,7 @@ from dvcp.media.siting import Siting
 from dvcp.media.source import content_digest
 from dvcp.methods.base import Samples
 from dvcp.store import files
+from dvcp.timecode import later, parse
 from dvcp.timing import Span
 
 #: bits a sample that each format is written with, the default first
@@ -193,7 +194,7 @@ def _with_timecode(info: VideoInfo, numbering: Numbering) -> tuple[VideoInfo, li
     if info.timecode is None:
         return info, []
     try:
-        timecode_at(info.timecode, 0, numbering.rate)
+        parse(info.timecode, numbering.rate)
     except ConfigError as error:
         return replace(info, timecode=None), [f"{info.url}: {error.message}; pictures carry none"]
     return info, []
@@ -207,7 +208,7 @@ def _jobs(reader: FrameReader, todo: list[int]) -> Iterator[_Job]:
 
 def _facts(info: VideoInfo, numbering: Numbering, name: str, index: int) -> DpxFacts:
     offset = numbering.numbers[index] - numbering.numbers[0]
-    timecode = timecode_at(info.timecode, offset, numbering.rate) if info.timecode else None
+    timecode = later(info.timecode, offset, numbering.rate) if info.timecode else None
     return DpxFacts(name, offset, numbering.rate, timecode, numbering.transfer, numbering.colorimetric, info.sample_aspect)
 
 

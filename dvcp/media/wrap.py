@@ -20,12 +20,13 @@ from dvcp.media.gray import Luma, Origin, gray_of
 from dvcp.media.picture import SourcePicture, read_picture
 from dvcp.media.probe import probe
 from dvcp.media.profiles import MASTER
-from dvcp.media.rates import exact_rate, frames_of, timecode_at
+from dvcp.media.rates import exact_rate
 from dvcp.media.reader import FrameReader
 from dvcp.media.sequence import MOST_NUMBERS, PictureSequence, find_sequence
 from dvcp.media.sidecar import PictureRecord, Sidecar
 from dvcp.media.source import content_digest
 from dvcp.store import files
+from dvcp.timecode import later, parse
 from dvcp.timing import Span
 
 #: pictures read ahead of the encoder, by so many threads
@@ -147,7 +148,7 @@ def _completed(settings: WrapSettings, sequence: PictureSequence, first: SourceP
         warnings.append(f"{first.url}: its header says {in_header} frames per second, {rate} are used")
     timecode = settings.timecode
     if timecode:
-        frames_of(timecode, rate)
+        parse(timecode, rate)
     elif timecode := first.header.get("timecode"):
         # many writers leave the same digits, often zeros, in every header
         following = None if len(sequence) == 1 else read_picture(sequence.url(1)).header.get("timecode")
@@ -168,7 +169,7 @@ def _completed(settings: WrapSettings, sequence: PictureSequence, first: SourceP
 def _expected(timecode: str, offset: int, rate: Fraction) -> str | None:
     """Of a header that may hold anything: None for a timecode that does not exist."""
     try:
-        return timecode_at(timecode, offset, rate)
+        return later(timecode, offset, rate)
     except ConfigError:
         return None
 
@@ -247,7 +248,7 @@ def _doubts(sequence: PictureSequence, settings: WrapSettings, pictures: tuple[P
     if start and start == settings.timecode:
         for picture in pictures:
             found = picture.header.get("timecode")
-            if found != (wanted := timecode_at(start, picture.number - sequence.numbers[0], settings.rate)):
+            if found != (wanted := later(start, picture.number - sequence.numbers[0], settings.rate)):
                 warnings.append(f"{picture.file}: its header says timecode {found}, its number {wanted}")
                 break
     return warnings

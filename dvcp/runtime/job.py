@@ -126,7 +126,7 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     digest = content_digest(settings.source)
     profile = profile_of(settings.profile)
     output = Output.at(settings.out, settings.source, "_colour" + profile.suffix)
-    if not output.file_url.endswith(profile.suffix):
+    if not output.file_url.endswith(profile.suffix) or profile_for(output.file_url) is not profile:
         raise ConfigError(
             f"profile {profile.name} writes {profile.suffix} files", file=output.file_url, hint="change --out or --profile"
         )
@@ -176,9 +176,9 @@ def _assigned(
 
 
 def _estimate(info: VideoInfo, profile: Profile) -> int:
-    """Bytes the output may take: segments and the file joined from them, FFV1 at about half of raw."""
+    """Bytes the output may take: segments and the file joined from them, the one as large as the other."""
     raw = info.width * info.height * 3 // 2 * (2 if info.colour.depth > 8 else 1) * len(info.frames)
-    return raw // (20 if profile.lossy else 1)
+    return raw // profile.saves
 
 
 def _segment_frames(settings: JobSettings, info: VideoInfo) -> int:

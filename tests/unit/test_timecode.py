@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvcp.errors import ConfigError
-from dvcp.timecode import Timecode, day, drops, nominal, parse
+from dvcp.timecode import Timecode, day, drops, later, nominal, parse
 
 PLAIN = [Fraction(24), Fraction(25), Fraction(30), Fraction(50), Fraction(60), Fraction(24000, 1001), Fraction(18)]
 DROPPING = [Fraction(30000, 1001), Fraction(60000, 1001)]
@@ -88,3 +88,18 @@ def test_known_labels() -> None:
 def test_what_is_no_timecode_is_refused(text: str, rate: Fraction, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         parse(text, rate)
+
+
+@pytest.mark.parametrize(
+    ("start", "frames", "rate", "expected"),
+    [
+        ("00:00:59;29", 1, Fraction(30000, 1001), "00:01:00;02"),
+        ("00:00:00;00", 107892, Fraction(30000, 1001), "01:00:00;00"),
+        ("00:00:59;59", 1, Fraction(60000, 1001), "00:01:00;04"),
+        ("23:59:59:23", 1, Fraction(24), "00:00:00:00"),
+        ("01:00:00:00", 24 * 61 + 3, Fraction(24000, 1001), "01:01:01:03"),
+        ("00:00:00:15", 1, Fraction(16), "00:00:01:00"),
+    ],
+)
+def test_later_labels(start: str, frames: int, rate: Fraction, expected: str) -> None:
+    assert later(start, frames, rate) == expected
