@@ -14,7 +14,7 @@ import av
 import fsspec
 from av.container import InputContainer
 
-from dvcp.errors import ConfigError, MediaError
+from dvcp.errors import ConfigError, MediaError, StoreError
 from dvcp.media.pulse import pulse
 from dvcp.store import files
 
@@ -153,5 +153,15 @@ def find_sources(sources: str | Sequence[str]) -> list[str]:
         else:
             found.add(source)
     if not found:
-        raise ConfigError("no film here", file=str(sources), hint="give a folder, a glob or URLs of films")
+        raise ConfigError("no film here", file=str(sources), hint=_instead(sources))
     return sorted(found)
+
+
+def _instead(sources: str | Sequence[str]) -> str:
+    from dvcp.media.sequence import find_sequences  # here: it imports this module
+
+    for folder in [sources] if isinstance(sources, str) else sources:
+        with contextlib.suppress(MediaError, StoreError):
+            if scans := find_sequences(folder):
+                return f"make a film of its pictures ({scans[0].notation}) first: dvcp wrap {folder} --rate 24 --out reel.mkv"
+    return "give a folder, a glob or URLs of films"

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-from dvcp.errors import DvcpError, MediaError
+from dvcp.errors import ConfigError, DvcpError, MediaError
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
-from dvcp.media.source import content_digest, is_url, open_bytes, open_input, stem
+from dvcp.media.source import content_digest, find_sources, is_url, open_bytes, open_input, stem
 from dvcp.media.stills import read_still
 from dvcp.timing import Span
 from tests.unit.media_clips import make_film, noise
@@ -115,3 +115,13 @@ def test_pipes_and_devices_are_refused_before_they_are_opened(tmp_path: Path) ->
         for read in (open_bytes, content_digest, read_still):
             with pytest.raises(DvcpError, match="not a regular file"):
                 read(url)
+
+
+def test_a_folder_of_scans_is_told_from_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("reel 4")
+    with pytest.raises(ConfigError, match="give a folder"):
+        find_sources(str(tmp_path))
+    for number in (1001, 1002, 1004):
+        (tmp_path / f"reel.{number}.dpx").write_bytes(b"SDPX")
+    with pytest.raises(ConfigError, match=r"reel\.1001-1002,1004.*dvcp wrap"):
+        find_sources(str(tmp_path))
