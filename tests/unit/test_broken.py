@@ -127,6 +127,13 @@ def test_a_film_without_times_is_refused_where_frames_are_lost_without_a_trace(c
         probe(_without_packets(corpus["no-times.avi"].path, 5, 0, tmp_path / "half.avi"))
 
 
+def test_a_bare_stream_without_key_frames_has_no_frames(corpus: dict[str, Broken], tmp_path: Path) -> None:
+    units = corpus["no-container.mkv"].path.read_bytes().split(b"\0\0\1")
+    (tmp_path / "a.mkv").write_bytes(b"\0\0\1".join(unit for unit in units if not unit or unit[0] & 31 != 5))
+    with pytest.raises(MediaError, match="has a video stream but no frames"):
+        probe(str(tmp_path / "a.mkv"))
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_bad_picture(name: str, corpus: dict[str, Broken], child: Expendable) -> None:
     bad = corpus[f"picture {name}"]
