@@ -16,7 +16,7 @@ from dvcp.store.ledger import SegmentIdentity
 from dvcp.timing import Span
 
 #: version of everything that decides pixels besides the method: change it and every ledger starts anew
-ENGINE = f"{__version__.rsplit('.', 1)[0]}/2"
+ENGINE = f"{__version__.rsplit('.', 1)[0]}/3"
 
 
 @dataclass(frozen=True)
