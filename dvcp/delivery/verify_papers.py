@@ -14,7 +14,7 @@ from dvcp.delivery.premis import facts, premis
 from dvcp.errors import DvcpError
 from dvcp.shots.timeline import read_shots
 from dvcp.store import files
-from dvcp.store.ledger import SegmentIdentity
+from dvcp.store.ledger import AS_IT_IS, BY_FIELDS, SegmentIdentity
 
 
 def check_papers(url: str, provenance: Mapping[str, Any], payload: Mapping[str, Digests]) -> Iterator[str]:
@@ -52,7 +52,8 @@ def _segments(provenance: Mapping[str, Any]) -> Iterator[str]:
         if (identity.span.first, identity.span.stop) != (segment["first"], segment["stop"]) or segment["first"] != stop:
             yield f"{at}: frames do not join"
         stop = segment["stop"]
-        facts = (identity.source, identity.method, identity.profile)
+        method = provenance["method"]["digest"] if identity.method == AS_IT_IS else identity.method.removesuffix(BY_FIELDS)
+        facts = (identity.source, method, identity.profile)
         if facts != (provenance["source"]["sha256"], provenance["method"]["digest"], provenance["output"]["profile"]):
             yield f"{at}: source, method or profile is not that of the whole"
         if not {digest for _, digest in identity.references} <= pictures:
@@ -60,12 +61,19 @@ def _segments(provenance: Mapping[str, Any]) -> Iterator[str]:
         shot = shots.get((identity.shot.first, identity.shot.stop))
         if shot is None:
             yield f"{at}: belongs to no shot"
-        elif (shot["method"], shot["method_digest"], shot["weights"]) != (
-            provenance["method"]["name"], identity.method, provenance["method"]["weights"],
-        ) or identity.engine not in shot["engine"]:  # fmt: skip
+        elif (shot["method"], shot["method_digest"], shot["weights"]) != _method(identity.method, provenance["method"]) or (
+            identity.engine not in shot["engine"]
+        ):
             yield f"{where}: shot {shot['number']}: method, weights or engine is not that of its segments"
     if stop != provenance["delivery"]["verified"]["frames"]:
         yield f"{where}: segments end at frame {stop}"
+
+
+def _method(made: str, whole: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    """Name, digest and weights that a shot must have whose segments say they were ``made`` so."""
+    if made == AS_IT_IS:
+        return AS_IT_IS, made, None
+    return whole["name"] + (BY_FIELDS if made.endswith(BY_FIELDS) else ""), made, whole["weights"]
 
 
 def _references(provenance: Mapping[str, Any], payload: Mapping[str, Digests]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dvcp.loop import Interval, intervals, leg_windows
 from dvcp.media.probe import VideoInfo
 from dvcp.shots.survey import Character, Kind
 from dvcp.shots.timeline import ShotList
-from dvcp.store.ledger import SegmentIdentity
+from dvcp.store.ledger import AS_IT_IS, BY_FIELDS, SegmentIdentity
 from dvcp.timing import Span
 
 #: version of everything that decides pixels besides the method: change it and every ledger starts anew
@@ -148,7 +148,7 @@ class Planner:
         if not segment.coloured:
             return segment
         legs = tuple(replace(leg, enters=_of_fields(leg.enters), leaves=_of_fields(leg.leaves)) for leg in segment.legs)
-        return replace(segment, legs=legs, fields=True, identity=replace(segment.identity, method=f"{segment.identity.method} by fields"))
+        return replace(segment, legs=legs, fields=True, identity=replace(segment.identity, method=segment.identity.method + BY_FIELDS))
 
     def _slices(self, span: Span, forward: bool, both: bool) -> list[tuple[range, ...]]:
         """Windows of a leg grouped into segments, in propagation order."""
@@ -199,7 +199,7 @@ class Planner:
             for group in self._slices(span, True, False):
                 left = self._segment(shot, span, Span(group[0][0], group[-1][-1] + 1), None, ())
                 # A blank shot or a title card keeps the tint it has, if any.
-                yield left if kind.wants_colour else replace(left, through=True, identity=replace(left.identity, method="as it is"))
+                yield left if kind.wants_colour else replace(left, through=True, identity=replace(left.identity, method=AS_IT_IS))
             return
         for leg in self._legs(span, span, references, True, False):
             yield self._segment(shot, span, _covered(leg), None, (leg,))
@@ -238,7 +238,7 @@ class Planner:
 
 
 def _of_fields(state: str | None) -> str | None:
-    return state and hashlib.sha256(f"{state} by fields".encode()).hexdigest()
+    return state and hashlib.sha256(f"{state}{BY_FIELDS}".encode()).hexdigest()
 
 
 def _covered(leg: Leg) -> Span:

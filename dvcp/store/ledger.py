@@ -36,6 +36,10 @@ from dvcp.timing import Span
 log = logging.getLogger(__name__)
 
 _READERS = 16
+#: in the place of a method's digest: frames that kept the chroma they had
+AS_IT_IS = "as it is"
+#: behind a method's digest: upper and lower fields were each coloured by themselves
+BY_FIELDS = " by fields"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class SegmentIdentity:
         pts_first, pts_last: PTS of its first and last frame, in ticks.
         timebase: seconds per tick.
         references: (frame number or None for another picture, sha256 of the still) of every reference, in the order the method gets them.
-        method: digest of method, configuration and weights.
+        method: digest of method, configuration and weights, perhaps with :data:`BY_FIELDS`; or :data:`AS_IT_IS`.
         profile: name of the output profile.
         engine: version of dvcp's engine.
     """

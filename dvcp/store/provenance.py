@@ -18,7 +18,7 @@ import numpy as np
 
 from dvcp.errors import StoreError
 from dvcp.store import files
-from dvcp.store.ledger import SegmentRecord
+from dvcp.store.ledger import AS_IT_IS, BY_FIELDS, SegmentRecord
 from dvcp.store.output import Output
 from dvcp.timing import FrameTable, Span
 
@@ -84,7 +84,7 @@ def provenance(
             {"number": number, "first": shot.first, "stop": shot.stop, "guessed": number in guessed, "kind": kinds.get(number),
              "references": [{"frame": r.get("frame"), "file": r["file"], "sha256": r["sha256"]} for r in references
                             if r.get("shot") == number],
-             "method": method, "method_digest": method_digest, "weights": weights, **_coloured(shot, records)}
+             **_coloured(shot, records, (method, method_digest, weights))}
             for number, shot in enumerate(shots, 1)
         ],
         # With the identity, the key can be worked out again: nothing in it can be edited without a trace.
@@ -117,12 +117,25 @@ def damaged_frames(told: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(frame for first, last in told.get("damaged", ()) for frame in range(first, last + 1))
 
 
-def _coloured(shot: Span, records: Sequence[SegmentRecord]) -> dict[str, Any]:
-    """Engine and mean confidence (0 to 1, weighted by frames; None where no segment tells) of the segments inside a shot."""
+def _coloured(shot: Span, records: Sequence[SegmentRecord], whole: tuple[str, str, str | None]) -> dict[str, Any]:
+    """What the segments inside a shot were made by, and their mean confidence (0 to 1, weighted by frames; None where none tells).
+
+    Args:
+        whole: name, digest and weights of the film's method.
+    """
     own = [r for r in records if r.span.first in shot]
+    name, digest, weights = whole
+    made = next((r.identity.method for r in own), digest)
+    if made == AS_IT_IS:
+        name, weights = AS_IT_IS, None
+    elif made.endswith(BY_FIELDS):
+        name += BY_FIELDS
     sure = [(r.frames, r.statistics["confidence_mean"]) for r in own if "confidence_mean" in r.statistics]
     frames = sum(count for count, _ in sure)
     return {
+        "method": name,
+        "method_digest": made,
+        "weights": weights,
         "engine": ", ".join(sorted({r.identity.engine for r in own})),
         "confidence": round(sum(count * mean for count, mean in sure) / frames, 4) if frames else None,
     }

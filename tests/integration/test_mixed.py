@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from dvcp.colour import unit_to_chroma
+from dvcp.delivery.deliver import deliver_bag
+from dvcp.delivery.derive import apply_layer
+from dvcp.delivery.verify import verify_bag
 from dvcp.loop import colorize_frames
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader, damaged_luma
@@ -23,7 +26,7 @@ from dvcp.shots.names import still_name
 from dvcp.shots.survey import Kind
 from dvcp.shots.timeline import from_cuts, write_shots
 from dvcp.timing import Span
-from tests.films import scene, write_planes
+from tests.films import framemd5, scene, write_planes
 from tests.unit.media_clips import damage
 
 pytestmark = pytest.mark.slow
@@ -123,3 +126,14 @@ def test_who_paints_a_frame_of_a_colour_shot_has_it_coloured_anew(reel: tuple[Pa
     again = prepare(settings)
     assert [s.through for s in again.segments if s.shot == 3] == [False] * sum(1 for s in again.segments if s.shot == 3)
     assert any(s.legs for s in again.segments if s.shot == 3)
+
+
+def test_it_is_delivered_with_its_damage_and_put_together_again(job: Job, tmp_path: Path) -> None:
+    done = deliver_bag(job.output.file_url, job.info.url, str(tmp_path / "bag"), ("master", "layer"))
+    verdict = verify_bag(done.url, job.info.url)
+    assert verdict.problems == () and len(verdict.films) == 2
+    told = json.loads((tmp_path / "bag" / "data" / "provenance.json").read_text())
+    assert told["damaged"] == [[LOST, LOST]] and [s["kind"] for s in told["shots"]] == ["blank", "gray", "colour", "tinted", "gray"]
+    layer = next(str(path) for path in (tmp_path / "bag" / "data").rglob("*.colour.mkv"))
+    again, _ = apply_layer(layer, job.info.url, str(tmp_path / "again.mkv"))
+    assert framemd5(again) == framemd5(job.output.file_url)
