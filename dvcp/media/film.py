@@ -25,7 +25,7 @@ from dvcp.media.pixels import plane_view
 from dvcp.media.probe import FIELD_ORDERS, FULL_RANGE, LIMITED_RANGE
 from dvcp.media.profiles import MASTER
 from dvcp.media.source import av_path, open_input
-from dvcp.media.writer import writing
+from dvcp.media.writer import abandon, writing
 from dvcp.methods.base import Samples
 
 #: FFmpeg's usual channel layouts, for PCM whose file says how many channels but not which
@@ -111,11 +111,7 @@ class GrayFilmWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            # the file is abandoned; a second error from flushing it must not hide the first
-            try:
-                self._stack.close()
-            except (av.error.FFmpegError, OSError):
-                return
+            abandon(self._stack)
             return
         with writing(self._path), self._stack:
             self._container.mux(self._stream.encode(None))

@@ -153,20 +153,24 @@ def tiff_of(rgb: NDArray[Any]) -> bytes:
     return _encoded(rgb, "tiff", "rgb48le" if rgb.dtype == np.uint16 else "rgb24", {"compression_algo": "raw"})
 
 
-def png_of(rgb: NDArray[Any]) -> bytes:
-    """The PNG file of RGB ``[H, W, 3]``, uint8 or uint16 over the full scale."""
-    return _encoded(rgb, "png", "rgb48be" if rgb.dtype == np.uint16 else "rgb24", {})
+def png_of(picture: NDArray[Any]) -> bytes:
+    """The PNG file of RGB ``[H, W, 3]`` or gray ``[H, W]``, uint8 or uint16 over the full scale."""
+    deep = picture.dtype == np.uint16
+    if picture.ndim == 2:
+        return _encoded(picture, "png", "gray16be" if deep else "gray", {})
+    return _encoded(picture, "png", "rgb48be" if deep else "rgb24", {})
 
 
-def _encoded(rgb: NDArray[Any], codec: str, pix_fmt: str, options: dict[str, str]) -> bytes:
-    height, width = rgb.shape[:2]
+def _encoded(picture: NDArray[Any], codec: str, pix_fmt: str, options: dict[str, str]) -> bytes:
+    height, width = picture.shape[:2]
     encoder = cast(VideoCodecContext, av.CodecContext.create(codec, "w"))
     # bitexact: otherwise the TIFF names FFmpeg's version, and the same picture would have other bytes after an update
     encoder.width, encoder.height, encoder.pix_fmt, encoder.options = width, height, pix_fmt, options | {"flags": "+bitexact"}
     encoder.framerate, encoder.time_base, encoder.thread_count = Fraction(1), Fraction(1), 1
     frame = VideoFrame(width, height, pix_fmt)
-    kind: np.dtype[Any] = np.dtype(np.uint8 if rgb.dtype == np.uint8 else (">u2" if frame.format.is_big_endian else "<u2"))
-    packed_view(frame, 0, kind)[:, : width * 3] = rgb.reshape(height, -1)
+    kind: np.dtype[Any] = np.dtype(np.uint8 if picture.dtype == np.uint8 else (">u2" if frame.format.is_big_endian else "<u2"))
+    rows = picture.reshape(height, -1)
+    packed_view(frame, 0, kind)[:, : rows.shape[1]] = rows
     try:
         return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
     except av.error.FFmpegError as error:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import fsspec
 import numpy as np
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from dvcp.colour import (
@@ -26,8 +23,8 @@ from dvcp.colour import (
     ycbcr_to_rgb,
 )
 from dvcp.errors import MediaError, ReferenceError
+from dvcp.media.picture import png_of
 from dvcp.media.picturefile import decode_picture
-from dvcp.media.pixels import packed_view
 from dvcp.media.probe import VideoInfo
 from dvcp.media.source import is_url, open_bytes
 from dvcp.methods.base import Reference, Samples
@@ -86,20 +83,6 @@ def write_still(path: str, picture: NDArray[np.uint8] | NDArray[np.uint16]) -> N
         filesystem.pipe_file(inner, data)
     else:
         Path(path).write_bytes(data)
-
-
-def png_of(picture: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """The PNG file of ``picture``, as :func:`write_still` writes it."""
-    height, width = picture.shape[:2]
-    deep, colour = picture.dtype == np.uint16, picture.ndim == 3
-    encoder = av.CodecContext.create("png", "w")
-    frame = VideoFrame(width, height, ("rgb48be" if deep else "rgb24") if colour else ("gray16be" if deep else "gray"))
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, frame.format.name
-    encoder.framerate = Fraction(1)
-    rows = packed_view(frame, 0, np.dtype(np.uint8))
-    samples = np.ascontiguousarray(picture.astype(">u2") if deep else picture)
-    rows[:, : samples[0].nbytes] = samples.reshape(height, -1).view(np.uint8)
-    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
 
 
 def fit_still(still: Still, height: int, width: int) -> tuple[NDArray[np.float32], str | None]:

@@ -78,11 +78,7 @@ class SegmentWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            # the file is abandoned; a second error from flushing it must not hide the first
-            try:
-                self._stack.close()
-            except (av.error.FFmpegError, OSError):
-                return
+            abandon(self._stack)
             return
         with writing(self._path), self._stack:
             self._container.mux(self._stream.encode(None))
@@ -143,6 +139,12 @@ def _field_marker(stream: VideoStream, field_order: str) -> Graph | None:
     mark.link_to(graph.add("buffersink"))
     graph.configure()
     return graph
+
+
+def abandon(stack: ExitStack) -> None:
+    """Close a file that will not be finished: a second error, from flushing it, must not hide the first."""
+    with contextlib.suppress(av.error.FFmpegError, OSError):
+        stack.close()
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dvcp.media.picture import png_of
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import stem
-from dvcp.media.stills import frame_to_still, png_of, read_still
+from dvcp.media.stills import frame_to_still, read_still
 from dvcp.methods import create
 from dvcp.methods.base import Method, Window
 from dvcp.runtime.plan import ReferenceSource

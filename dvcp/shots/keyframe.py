@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from dvcp.colour import luma_to_unit
 from dvcp.errors import MediaError, ShotListError
+from dvcp.media.picture import png_of
 from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import stem
-from dvcp.media.stills import png_of
 from dvcp.shots.names import still_name
 from dvcp.shots.timeline import Shot, ShotList, read_shots, write_shots
 from dvcp.store import files

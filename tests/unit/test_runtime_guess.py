@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from dvcp.errors import ReferenceError
+from dvcp.media.picture import png_of
 from dvcp.media.probe import VideoInfo, probe
-from dvcp.media.stills import png_of, read_still
+from dvcp.media.stills import read_still
 from dvcp.runtime import guess
 from dvcp.runtime.guess import fill, is_guess, marked
 from dvcp.runtime.plan import ReferenceSource
