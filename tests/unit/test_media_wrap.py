@@ -152,7 +152,7 @@ def test_rate_and_timecode_that_make_no_sense(tmp_path: Path) -> None:
     gray_tiffs(tmp_path, [1, 2])
     with pytest.raises(ConfigError, match="--rate 24"):
         wrap(WrapSettings(str(tmp_path), str(tmp_path / "a.mkv")))
-    with pytest.raises(ConfigError, match="no timecode 01:00:00:24"):
+    with pytest.raises(ConfigError, match="01:00:00:24: no such timecode"):
         wrap(WrapSettings(str(tmp_path), str(tmp_path / "a.mkv"), RATE, "01:00:00:24"))
     with pytest.raises(ConfigError, match="too fast"):
         wrap(WrapSettings(str(tmp_path), str(tmp_path / "a.mkv"), Fraction(1200)))
