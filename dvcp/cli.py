@@ -30,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]},
     help="Carry colour through film: paint one frame of a shot, dvcp colours the rest and proves that nothing but colour was added.\n\n"
     "Exit codes: 0 done; 1 failed; 2 usage; 3 unreadable film; 4 unusable stills; 5 bad shot list; 6 storage; 7 weights; "
-    "10 verification failed.",
+    "10 verification failed; 130 interrupted.",
 )  # fmt: skip
 references_app = typer.Typer(no_args_is_help=True, help="The stills a colourist paints.")
 app.add_typer(references_app, name="references")
@@ -103,7 +103,7 @@ def shots(
     as_json: Json = False,
 ) -> None:
     """Find the cuts of a film, write its shot list, and say what each shot is: gray, tinted, in colour, blank, a title card, interlaced."""
-    from dvcp.runtime.look import surveyed
+    from dvcp.runtime.look import surveyed, told
     from dvcp.shots.timeline import write_shots
 
     seen = _read(surveyed, source)
@@ -113,11 +113,11 @@ def shots(
          "tint": [round(c, 4) for c in seen.characters[s.number].tint], "fields": seen.characters[s.number].fields}
         for s in seen.shots.shots
     ]  # fmt: skip
-    for warning in seen.warnings:
+    for warning in (*seen.warnings, *told(seen)):
         typer.echo(f"warning: {warning}", err=True)
     counts = Counter(row["kind"] for row in rows)
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    _say({"out": out, "shots": rows, "damaged": seen.info.damaged}, f"{len(rows)} shots ({told}) -> {out}", as_json)
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    _say({"out": out, "shots": rows, "damaged": seen.info.damaged}, f"{len(rows)} shots ({summary}) -> {out}", as_json)
 
 
 @references_app.command("export")
@@ -130,11 +130,11 @@ def references_export(
 ) -> None:
     """Write one gray key frame of every shot that wants colour. Paint over them, save under the same names, then run colorize
     --references on the folder."""
-    from dvcp.runtime.look import surveyed
+    from dvcp.runtime.look import surveyed, told
     from dvcp.shots.keyframe import export_references
 
     seen = _read(surveyed, source, shot_list)
-    for warning in seen.warnings:
+    for warning in (*seen.warnings, *told(seen)):
         typer.echo(f"warning: {warning}", err=True)
     done = _read(export_references, seen.info, seen.shots, out, skip=seen.settled, file=source)
     data = {"written": list(done.written), "kept": list(done.kept), "shots": done.list_url}

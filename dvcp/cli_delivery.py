@@ -104,7 +104,8 @@ def deliver(
     done = deliver_bag(film, source, bag, asked, lambda line: typer.echo(line, err=True))
     for warning in done.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    text = f"{done.url}: {len(done.files)} files, seal {done.seal}" if done.made else f"{done.url}: was complete already"
+    before = f"{done.url}: was complete already; dvcp verify says whether it still is what it was"
+    text = f"{done.url}: {len(done.files)} files, seal {done.seal}" if done.made else before
     say(vars(done), text, as_json)
 
 

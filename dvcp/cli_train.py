@@ -10,7 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from dvcp.errors import DvcpError
+from dvcp.errors import DvcpError, StoreError
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the networks on your own footage.")
 
@@ -28,6 +28,14 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except DvcpError as error:
             typer.echo(f"dvcp: {error}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            # What no layer below could put better: a folder that may not be written, a disk that is full.
+            what = f"{error.filename or 'a file'}: {error.strerror or error}"
+            typer.echo(f"dvcp: {what} (check the folder, its owner and the disk)", err=True)
+            raise typer.Exit(StoreError.exit_code) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("dvcp: interrupted; the same command goes on where it was", err=True)
+            raise typer.Exit(130) from interrupt
 
     return run
 

@@ -52,6 +52,10 @@ class MediaError(DvcpError):
     exit_code = 3
 
 
+class ReadFailed(MediaError):
+    """A source that opened but then failed to give its bytes. Exit code 3."""
+
+
 class PictureChange(MediaError):
     """A film whose pictures have another size or pixel format from some frame on. Exit code 3."""
 

@@ -24,9 +24,9 @@ from PIL import Image
 
 from dvcp.errors import DvcpError
 from dvcp.media.probe import probe
-from dvcp.media.pulse import pulse
 from dvcp.media.reader import FrameReader
 from dvcp.media.stills import read_still
+from dvcp.pulse import pulse
 from dvcp.runtime.expendable import Expendable
 from dvcp.timing import Span
 from tests.broken_pictures import colours, saved, tiff, with_orientation

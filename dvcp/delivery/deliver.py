@@ -99,7 +99,7 @@ def deliver_bag(
         master_file = stack.enter_context(local_copy(output.file_url))
         source_file = stack.enter_context(local_copy(source_url))
         tell("comparing the master with its source")
-        film, compared = _checked(str(master_file), str(source_file), provenance, output)
+        film, compared = _checked(str(master_file), str(source_file), source_url, provenance, output)
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="dvcp-", dir=_room(bag.url)))
         warnings, delivered = list[str](), list[dict[str, Any]]()
         for profile in wanted:
@@ -125,8 +125,10 @@ def _provenance(output: Output) -> dict[str, Any]:
     return found
 
 
-def _checked(master: str, source: str, provenance: dict[str, Any], output: Output) -> tuple[_Film, Comparison]:
-    for path, part, url in ((master, "output", output.file_url), (source, "source", provenance["source"]["url"])):
+def _checked(
+    master: str, source: str, source_url: str, provenance: dict[str, Any], output: Output
+) -> tuple[_Film, Comparison]:
+    for path, part, url in ((master, "output", output.file_url), (source, "source", source_url)):
         if content_digest(path) != provenance[part]["sha256"]:
             raise VerifyError("its bytes are not those of the provenance (sha256 differs)", file=url, hint="is it the right file?")
     info = probe(master)

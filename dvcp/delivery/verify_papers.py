@@ -9,7 +9,7 @@ from typing import Any
 from dvcp.delivery import names
 from dvcp.delivery.bag import Digests
 from dvcp.delivery.deliver import shot_list
-from dvcp.delivery.mark import DIGITAL_SOURCE_TYPE
+from dvcp.delivery.mark import DIGITAL_SOURCE_TYPE, STATEMENT
 from dvcp.delivery.premis import facts, premis
 from dvcp.errors import DvcpError
 from dvcp.shots.timeline import read_shots
@@ -33,6 +33,12 @@ def check_papers(url: str, provenance: Mapping[str, Any], payload: Mapping[str, 
     text = (files.get_bytes(_data(url, names.README)) or b"").decode(errors="replace")
     if provenance["source"]["sha256"] not in text or DIGITAL_SOURCE_TYPE not in text:
         yield f"data/{names.README}: does not say that the colour is synthetic, or of which source"
+    info = (files.get_bytes(files.join(url, "bag-info.txt")) or b"").decode(errors="replace").splitlines()
+    for line in (f"Source-SHA256: {provenance['source']['sha256']}", f"Master-SHA256: {provenance['output']['sha256']}"):
+        if line not in info:
+            yield f"bag-info.txt: does not say {line}"
+    if " ".join(STATEMENT.split()) not in " ".join(" ".join(info).split()):
+        yield "bag-info.txt: does not say that the colour is synthetic"
     yield from _segments(provenance)
     yield from _references(provenance, payload)
     yield from _lists(url, provenance)

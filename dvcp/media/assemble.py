@@ -26,6 +26,7 @@ from dvcp.media.source import av_path, open_input
 from dvcp.media.timecode import timecode_fate
 from dvcp.media.tracks import Change, add_copy, attach, is_chapter_text, is_cover, is_timecode, rehearse, tags_of
 from dvcp.media.writer import writing
+from dvcp.pulse import pulse
 from dvcp.timing import Span
 
 
@@ -115,6 +116,7 @@ def assemble(
             parameters = template.codec_context.extradata
             tracks = heapq.merge(_video(segments, info, video, clock, parameters), _copies(source, copied, clock), key=lambda item: item[0])
             for _, packet in tracks:
+                pulse()
                 output.mux(packet)
     if profile.container == "matroska":
         complete_video_track(out, aspect, None if info.vfr or len(info.frames) == 1 else info.average_rate)

@@ -21,6 +21,7 @@ from dvcp.media.reader import FrameReader
 from dvcp.media.source import open_input
 from dvcp.media.unpack import unpacked_digest
 from dvcp.methods.base import Samples
+from dvcp.pulse import pulse
 from dvcp.timing import Span
 
 #: frames held at a time, and the number of frames named in a report
@@ -180,6 +181,7 @@ def _tracks(info: VideoInfo) -> list[_Track]:
         digests = {s.index: hashlib.sha256() for s in streams}
         times = {s.index: array("q") for s in streams}
         for packet in container.demux(streams):
+            pulse()
             if packet.size:
                 digests[packet.stream_index].update(bytes(packet))
                 times[packet.stream_index].append(packet.pts if packet.pts is not None else packet.dts or 0)

@@ -15,10 +15,10 @@ from av.video.stream import VideoStream
 from dvcp.colour import ColourSpec, Matrix
 from dvcp.errors import MediaError
 from dvcp.media.pixels import ACCEPTED, PixelLayout, layout_of
-from dvcp.media.pulse import pulse
 from dvcp.media.rotation import Turn, turn_of
 from dvcp.media.source import open_input
 from dvcp.media.tracks import AudioInfo, Chapter, TextInfo, audio_of, chapters_of, is_cover, others_of, own_tags, texts_of
+from dvcp.pulse import pulse
 from dvcp.timing import FrameTable
 
 #: AVFieldOrder
@@ -174,8 +174,13 @@ def probe(url: str) -> VideoInfo:
     counted = table is None
     if table is None:
         table = _decoded_table(url, rate)
+    if facts["field_order"] == "unknown" and facts["codec"] == "dvvideo":
+        facts["field_order"] = "bb"  # FFmpeg tells it frame by frame only; DV has the lower field first in both line standards (IEC 61834)
     if not len(table):
         raise MediaError("has a video stream but no frames", file=url, hint="it is truncated or damaged")
+    told = facts["average_rate"] / table.rate()
+    if len(table) > 1 and not Fraction(1, 2) < told < 2:
+        facts["average_rate"] = table.rate().limit_denominator(1001)  # raw DV says that its clock's ticks are its frames
     return VideoInfo(url=url, frames=table, counted=counted, announced_frames=announced or len(table), **facts)
 
 

@@ -18,19 +18,17 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from dvcp.colour import ColourSpec
-from dvcp.errors import MediaError, PictureChange
+from dvcp.errors import MediaError, PictureChange, ReadFailed
 from dvcp.media.ffv1 import has_checksums, slices_sound
 from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, video_stream
-from dvcp.media.pulse import pulse
-from dvcp.media.source import open_input, reading_failed
+from dvcp.media.source import decode_threads, open_input, reading_failed
 from dvcp.methods.base import Samples
+from dvcp.pulse import pulse
 from dvcp.timing import Span
 
 #: decoding this many frames on costs less than a seek, and gives the same samples
 NEAR = 32
-#: undecodable frames that are each asked for once more, from further back; of worse films whole stretches are given up
-PATIENCE = 300
 #: memory that backward reading may hold, so that a group of pictures is not decoded again for each window
 BACKWARD_BYTES = 128 << 20
 
@@ -74,19 +72,19 @@ class FrameReader:
                 out[:] = plane_view(frame, 0, info.colour.depth)
         return luma
 
-    def bridged(self, span: Span) -> Samples:
-        """As :meth:`luma`, but every frame known to be damaged is the nearest sound one before it (or behind it, where none is before):
-        what motion is carried across.
+    def bridged(self, span: Span, shot: Span) -> Samples:
+        """As :meth:`luma`, but every frame known to be damaged is the nearest sound one of its shot before it (or behind it, where none is
+        before): what motion is carried across.
         """
         luma: NDArray[Any] = self.luma(span)
         for frame in self._damaged.intersection(span):
-            near = self._sound_near(frame)
+            near = self._sound_near(frame, shot)
             luma[frame - span.first] = luma[near - span.first] if near in span else self.luma(Span(near, near + 1))[0]
         return luma
 
-    def _sound_near(self, frame: int) -> int:
-        before = next((k for k in range(frame - 1, -1, -1) if k not in self._damaged), None)
-        behind = (k for k in range(frame + 1, len(self._info.frames)) if k not in self._damaged)
+    def _sound_near(self, frame: int, shot: Span) -> int:
+        before = next((k for k in range(frame - 1, shot.first - 1, -1) if k not in self._damaged), None)
+        behind = (k for k in range(frame + 1, shot.stop) if k not in self._damaged)
         return next(behind, frame) if before is None else before
 
     def planes(self, span: Span) -> tuple[Samples, Samples]:
@@ -161,10 +159,9 @@ class FrameReader:
         self._container = self._stack.enter_context(open_input(self._info.url))
         stream = video_stream(self._container, self._info.url)
         self._reorder = stream.codec_context.reorder_depth
-        if self._info.codec == "ffv1" and not has_checksums(stream.codec_context.extradata):
-            # A damaged slice is painted over with what the frame before has there, and with several threads that is not always decoded yet:
-            # the same file gave other samples each time. One thread gives the same.
-            stream.codec_context.thread_count = 1
+        if self._info.codec == "ffv1" and has_checksums(stream.codec_context.extradata):
+            # No damaged slice is ever decoded, so threads cannot change what one is painted over with.
+            stream.codec_context.thread_count = max(2, decode_threads())
         self._frames = self._decode(stream, self._container.demux(stream))
         self._position, self._trouble = 0, ""
 
@@ -239,47 +236,58 @@ def each_frame(info: VideoInfo, step: int = 16) -> Iterator[tuple[Samples, Sampl
 
     Args:
         step: frames held at a time.
+
+    Raises:
+        MediaError: the film could be opened, and then no more.
     """
-    failed = 0
-    with FrameReader(info) as reader:
+    with ExitStack() as stack:
+        reader = stack.enter_context(FrameReader(info))
         for first in range(0, len(info.frames), step):
             span = Span(first, min(first + step, len(info.frames)))
             try:
                 yield from zip(*reader.planes(span), strict=True)
                 continue
-            except MediaError as error:
-                trouble = error
+            except MediaError:
+                pass
             for frame in span:
-                if failed < PATIENCE:
+                try:
+                    luma, chroma = reader.planes(Span(frame, frame + 1))
+                except ReadFailed:
+                    # A lost connection or a tired disk is no damage of the film: ask again, with a connection of its own.
+                    stack.close()
+                    reader = stack.enter_context(FrameReader(info))
                     try:
                         luma, chroma = reader.planes(Span(frame, frame + 1))
-                        yield luma[0], chroma[0]
-                        continue
                     except MediaError as error:
-                        trouble = error
-                failed += 1
-                yield trouble
+                        yield error
+                        continue
+                except MediaError as error:
+                    yield error
+                    continue
+                yield luma[0], chroma[0]
 
 
-def windows(info: VideoInfo, spans: Iterable[Span], backward: bool = False) -> Iterator[tuple[Span, Samples]]:
+def windows(info: VideoInfo, spans: Iterable[Span], backward: bool = False, shot: Span | None = None) -> Iterator[tuple[Span, Samples]]:
     """Luma of each span in turn: native samples ``[T, H, W]``, damaged frames bridged.
 
     Args:
         info: the film.
         spans: in the order wanted; for ``backward`` the last part of the shot first.
         backward: each span's frames come last first.
+        shot: whose frames they are; None = the film is one.
 
     Raises: as :meth:`FrameReader.luma`.
     """
+    shot = shot or Span(0, len(info.frames))
     with FrameReader(info) as reader:
         if not backward:
             for span in spans:
-                yield span, reader.bridged(span)
+                yield span, reader.bridged(span, shot)
             return
         frame_bytes = info.height * info.width * np.dtype(info.colour.dtype).itemsize
         for group in _adjoining(spans, max(1, BACKWARD_BYTES // frame_bytes)):
             first = group[-1].first
-            block: NDArray[Any] = reader.bridged(Span(first, group[0].stop))
+            block: NDArray[Any] = reader.bridged(Span(first, group[0].stop), shot)
             for span in group:
                 yield span, np.ascontiguousarray(block[span.first - first : span.stop - first][::-1])
 

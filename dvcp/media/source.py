@@ -14,8 +14,8 @@ import av
 import fsspec
 from av.container import InputContainer
 
-from dvcp.errors import ConfigError, MediaError, StoreError
-from dvcp.media.pulse import pulse
+from dvcp.errors import ConfigError, MediaError, ReadFailed, StoreError
+from dvcp.pulse import pulse
 from dvcp.store import files
 
 BLOCK = 8 << 20
@@ -41,8 +41,12 @@ def av_path(path: str) -> str:
 
 
 def decode_threads() -> int:
-    """Threads of one decoder (``DVCP_DECODE_THREADS``, 2 by default): many decoders share a machine, so none may take all of it."""
-    return max(1, int(os.environ.get("DVCP_DECODE_THREADS", "2")))
+    """Threads of one decoder (``DVCP_DECODE_THREADS``, 1 by default).
+
+    One, because with several a damaged picture is mended with what other threads have decoded by then: the same H.264 or FFV1 file gave
+    other samples each time.
+    """
+    return max(1, int(os.environ.get("DVCP_DECODE_THREADS", "1")))
 
 
 def open_bytes(url: str) -> BinaryIO:
@@ -114,9 +118,9 @@ def open_input(url: str) -> Iterator[InputContainer]:
                 raise reading_failed(url, error) from error
 
 
-def reading_failed(url: str, error: Exception, frame: int | None = None) -> MediaError:
+def reading_failed(url: str, error: Exception, frame: int | None = None) -> ReadFailed:
     """The error of a source that opened but then failed: a damaged disk, a lost connection, packets that make no sense."""
-    return MediaError(f"cannot be read: {_line(error)}", file=url, frame=frame, hint="check disk or network, then run again")
+    return ReadFailed(f"cannot be read: {_line(error)}", file=url, frame=frame, hint="check disk or network, then run again")
 
 
 def content_digest(url: str) -> str:

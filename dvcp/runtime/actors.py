@@ -46,6 +46,7 @@ class Work:
         ledger: URL of the ledger's folder.
         ahead: windows decoded and matched ahead of propagation, so that open work is bounded in bytes.
         fields: frames are woven of two fields, each to be coloured by itself.
+        shot: the frames of the shot in hand.
     """
 
     info: VideoInfo
@@ -54,6 +55,7 @@ class Work:
     ledger: str
     ahead: int
     fields: bool = False
+    shot: Span | None = None
 
 
 #: pixels of a picture from elsewhere that are read, for each of the film's
@@ -75,6 +77,9 @@ def load_reference(info: VideoInfo, source: ReferenceSource, fields: bool = Fals
         MediaError: unreadable frame.
     """
     luma = None
+    if source.frame is not None and source.frame in info.damaged and source.url != info.url:
+        # What was painted over cannot be decoded any more: the painting's own light has to do.
+        return replace(reference_from_still(read_still(source.url), info, None, fields)[0], in_shot=True)
     if source.frame is not None:
         with FrameReader(info) as reader:
             luma, chroma = (planes[0] for planes in reader.planes(Span(source.frame, source.frame + 1)))
@@ -123,9 +128,9 @@ class _Networks(Actor):
 class Decoder(Actor):
     """Luma of windows. Runs apart because a damaged stream can take its process down."""
 
-    def windows(self, info: VideoInfo, spans: Sequence[Span], backward: bool) -> Iterator[Any]:
+    def windows(self, info: VideoInfo, spans: Sequence[Span], backward: bool, shot: Span | None) -> Iterator[Any]:
         """Native samples ``[T, H, W]`` of each span, in order; a streaming generator."""
-        for _, luma in windows(info, spans, backward):
+        for _, luma in windows(info, spans, backward, shot):
             yield luma
 
 
@@ -161,7 +166,7 @@ class Propagator(_Networks):
 
     def colour(self, work: Work, segment: Segment, lane: Lane) -> Iterator[tuple[Span, NDArray[Any], float]]:
         """Native chroma of the segment in film order, window by window, with its mean confidence in [0, 1]; a streaming generator."""
-        colour, work = work.info.colour, replace(work, fields=segment.fields)
+        colour, work = work.info.colour, replace(work, fields=segment.fields, shot=segment.identity.shot)
         if segment.painted is not None:
             mark = segment.span.first
             yield _block(Span(mark, mark + 1), verbatim(load_reference(work.info, segment.painted, work.fields)), colour)
@@ -242,7 +247,7 @@ class Propagator(_Networks):
         """Windows with their evidence, in order; ``work.ahead`` of them are being decoded and matched while one is propagated."""
         spans = [Span(min(w[0], w[-1]), max(w[0], w[-1]) + 1) for w in leg.windows]
         stream = lane.decoder.windows.options(num_returns="streaming", _generator_backpressure_num_objects=work.ahead).remote(
-            work.info, spans, not leg.forward
+            work.info, spans, not leg.forward, work.shot
         )
         matcher = self._next_matcher(lane)
         anchor = matcher.anchor.remote(work, leg.references)
@@ -291,8 +296,9 @@ class Writer(Actor):
                     sure, count = sure + confidence * len(luma), count + len(luma)
                     yield Progress(len(luma))
             record = SegmentRecord(
-                segment.identity, count, time.monotonic() - began, environment(), {"confidence_mean": round(sure / max(1, count), 4)}
-            )
+                segment.identity, count, time.monotonic() - began, environment(),
+                {} if segment.through else {"confidence_mean": round(sure / max(1, count), 4)},
+            )  # fmt: skip
             yield Ledger(work.ledger).commit(record, path)
 
     def _coloured(self, work: Work, segment: Segment, lane: Lane, reader: FrameReader) -> Iterator[Pictures]:

@@ -20,6 +20,8 @@ from dvcp.store.ledger import Ledger, SegmentRecord
 log = logging.getLogger(__name__)
 #: times one segment may be lost to dying processes before it is given up: a damaged stream kills its decoder every time
 ATTEMPTS = 4
+#: seconds the slowest method may take for a frame
+SLOWEST_FRAME_S = 20
 
 
 def missing(plan: Sequence[Segment], ledger: Ledger) -> list[Segment]:
@@ -76,9 +78,10 @@ def run(
             break
         done: list[Any]
         done, _ = ray.wait(list(running), num_returns=1, timeout=5, fetch_local=False)
-        for stream in [s for s, at in heard.items() if s not in done and time.monotonic() - at > silence_s]:
+        for stream in [s for s, at in heard.items() if s not in done and time.monotonic() - at > _patience(silence_s, running[s][0])]:
             segment, lane = running[stream]
-            log.warning("shot %d frame %d: no sign of life for %g s; its actors are killed", segment.shot, segment.span.first, silence_s)
+            silent = time.monotonic() - heard[stream]
+            log.warning("shot %d frame %d: no sign of life for %d s; its actors are killed", segment.shot, segment.span.first, silent)
             lost[_name(segment)] += ATTEMPTS // 2 - 1
             heard[stream] = time.monotonic()
             for actor in (lane.decoder, lane.propagator, lane.writer):
@@ -113,6 +116,11 @@ def run(
     if failure is not None:
         raise failure
     return records
+
+
+def _patience(silence_s: float, segment: Segment) -> float:
+    """A leg that runs backward brings nothing before it is whole, however slow the method."""
+    return silence_s + SLOWEST_FRAME_S * len(segment.span)
 
 
 def _revive(lane: Lane) -> None:

@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
+from dvcp import pulse
 from dvcp.errors import DvcpError, MediaError
-from dvcp.media import pulse
 
 #: seconds that the imports of a function may take on a busy machine, before its own silence counts
 START_S = 120
@@ -39,7 +39,7 @@ class Expendable:
     def __init__(self, silence_s: float = 120, memory_mb: int | None = None) -> None:
         """
         Args:
-            silence_s: seconds a call may show no sign of life (:func:`dvcp.media.pulse.pulse`) before the child is killed.
+            silence_s: seconds a call may show no sign of life (:func:`dvcp.pulse.pulse`) before the child is killed.
             memory_mb: most memory the child may ask for, imports included (RLIMIT_DATA, so files and libraries mapped do not count).
         """
         self._silence, self._memory = silence_s, memory_mb

@@ -26,7 +26,7 @@ from dvcp.methods.base import Method
 from dvcp.runtime import driver, guess
 from dvcp.runtime.actors import Lane, Progress, Work
 from dvcp.runtime.cluster import PoolSettings, connected, lanes
-from dvcp.runtime.look import Look, look
+from dvcp.runtime.look import Look, look, told
 from dvcp.runtime.plan import Planner, Segment
 from dvcp.runtime.references import Assignment, Missing, assign
 from dvcp.shots.references import Picture, find_references
@@ -147,7 +147,8 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     # Whoever asks for gray gets gray, of a film in colour too.
     characters = {} if settings.method == "gray" else seen.characters
     assignments, doubts = ([], []) if settings.method == "gray" else _assigned(settings, method, seen, output)
-    warnings += [*seen.warnings, *doubts]
+    touched = {a.shot for a in assignments if a.sources}
+    warnings += [*seen.warnings, *(told(seen, touched) if characters else []), *doubts]
     planner = Planner(
         info, digest, method.digest(), method.window.frames, profile.name, _segment_frames(settings, info), method.automatic
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from dvcp.media.probe import VideoInfo, probe
@@ -26,7 +26,7 @@ class Look:
         info: the film, its damage known.
         shots: where it is cut.
         characters: what each shot is, by number.
-        warnings: damage, and shots that are no gray picture, one line each.
+        warnings: damage, one line each.
     """
 
     info: VideoInfo
@@ -83,7 +83,7 @@ def _survey(info: VideoInfo, cuts: bool) -> Survey:
 def _of(found: Survey, info: VideoInfo, shots: ShotList) -> Look:
     whole = replace(info, damaged=found.damaged)
     characters = {shot.number: found.character(shot.span, whole) for shot in shots.shots}
-    return Look(whole, shots, characters, (*_damage(found, info), *_told(characters, info)))
+    return Look(whole, shots, characters, tuple(_damage(found, info)))
 
 
 def _damage(found: Survey, info: VideoInfo) -> list[str]:
@@ -95,11 +95,18 @@ def _damage(found: Survey, info: VideoInfo) -> list[str]:
     return [f"{info.url}: {count} cannot be decoded and delivered as plain gray ({named}); the first says: {found.trouble}"]
 
 
-def _told(characters: Mapping[int, Character], info: VideoInfo) -> list[str]:
+def told(seen: Look, touched: Collection[int] = ()) -> list[str]:
+    """A line for each shot that is no plain gray picture.
+
+    Args:
+        touched: numbers of the shots that are coloured whatever they are.
+    """
     lines = []
-    for number, character in characters.items():
-        where = f"{info.url}, shot {number}"
-        if character.kind is Kind.COLOUR:
+    for number, character in seen.characters.items():
+        where = f"{seen.info.url}, shot {number}"
+        if character.kind in (Kind.COLOUR, Kind.CARD) and number in touched:
+            lines.append(f"{where}: {'in colour already' if character.kind is Kind.COLOUR else 'a title card'}, coloured as asked")
+        elif character.kind is Kind.COLOUR:
             lines.append(f"{where}: in colour already, passed through untouched; paint a frame of it to colour it anew")
         elif character.kind is Kind.TINTED:
             lines.append(f"{where}: tinted (mean Cb {character.tint[0]:+.3f}, Cr {character.tint[1]:+.3f}), treated as gray")

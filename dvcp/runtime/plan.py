@@ -206,8 +206,13 @@ class Planner:
 
     def _state(self, whole: Span, span: Span, references: tuple[ReferenceSource, ...], last: int, forward: bool, both: bool) -> str:
         where = (whole.first, whole.stop, span.first, span.stop, last, forward, both)
-        parts = (self.source, where, *((r.frame, r.digest) for r in references), self.method, ENGINE)
+        parts = (self.source, where, *((r.frame, r.digest) for r in references), self.method, self._engine(whole))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _engine(self, shot: Span) -> str:
+        """The engine's version, and which frames of the shot it could not read: another look, on a better day, may find more."""
+        lost = [frame for frame in self.info.damaged if frame in shot]
+        return f"{ENGINE} without {hashlib.sha256(repr(lost).encode()).hexdigest()[:12]}" if lost else ENGINE
 
     def _segment(
         self,
@@ -232,7 +237,7 @@ class Planner:
             references=tuple(sorted(used, key=lambda r: -1 if r[0] is None else r[0])),
             method=self.method,
             profile=self.profile,
-            engine=ENGINE,
+            engine=self._engine(whole),
         )
         return Segment(identity, shot, span, painted, legs, blend, scout)
 

@@ -112,7 +112,7 @@ def assign(
             warnings.append(f"{info.url}, shot {shot.number}: no painted still, {_told(ranked.get(shot.number, ()), fits)}")
         elif method.automatic and pictures:
             warnings.append(f"{info.url}, shot {shot.number}: no painted still, colours guessed by {method.name}")
-    if method.automatic and not pictures:
+    if method.automatic and not pictures and bare:
         warnings.append(f"{info.url}: no painted stills, colours of {len(bare)} shots guessed by {method.name}")
     empty = [number for number, assignment in chosen.items() if not assignment.sources]
     if empty and missing is Missing.ERROR and not bold:
@@ -138,6 +138,11 @@ def _painted(info: VideoInfo, pictures: Sequence[Picture], warnings: list[str]) 
                 warnings.append(f"left out: {error}")
                 continue
             warnings += still.warnings
+            if picture.frame in info.damaged:
+                lost = f"paints frame {picture.frame}, which cannot be decoded: its own light is used, and motion may be found wrong"
+                warnings.append(f"{picture.url}: {lost}; better paint another frame")
+                own[picture.shot].append(ReferenceSource(picture.url, still.digest, picture.frame))
+                continue
             rgb, fitted = fit_still(still, info.height, info.width)
             frame = luma_to_unit(reader.luma(Span(picture.frame, picture.frame + 1))[0], info.colour)
             # A frame or picture of one tone resembles nothing and anything: a person's word is needed.

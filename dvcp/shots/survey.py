@@ -8,9 +8,8 @@ shot list without decoding anything.
 from __future__ import annotations
 
 import io
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit
 from dvcp.errors import MediaError, PictureChange
 from dvcp.media.probe import INTERLACED, VideoInfo
-from dvcp.media.reader import each_frame
+from dvcp.media.reader import FrameReader, each_frame
 from dvcp.shots.detect import FLAT, READ_BYTES, CutFinder, small_gray
 from dvcp.store import files
 from dvcp.timing import Span
@@ -47,6 +46,8 @@ TONES, APART, STILL = 0.9, 80, 0.998
 COMBED = 0.008
 #: frames from one that is asked for combs to the next: it is the costliest question
 COMB_STEP = 4
+#: frames around damage that are decoded twice, and how many in a row must be the same
+REACH, SETTLED = 64, 24
 MAYBE_WOVEN = (*INTERLACED, "unknown")
 _VERSION = 1
 
@@ -106,7 +107,8 @@ class Survey:
         looks = self.looks[sound]
         tint = (float(looks["cb"].mean()), float(looks["cr"].mean())) if len(looks) else (0.0, 0.0)
         # What is flagged as progressive is left whole: a fence is combed too.
-        combed = len(looks) > 0 and float(np.quantile(looks["comb"], 0.9)) > COMBED
+        combs = looks["comb"][~np.isnan(looks["comb"])]
+        combed = len(combs) > 0 and float(np.quantile(combs, 0.9)) > COMBED
         return Character(self._kind(looks, tint), tint, combed and info.field_order in MAYBE_WOVEN)
 
     def _kind(self, looks: NDArray[np.void], tint: tuple[float, float]) -> Kind:
@@ -137,7 +139,7 @@ class Survey:
                 if int(stored["version"]) != _VERSION or len(looks) != frames or looks.dtype != LOOK:
                     return None
                 return cls(looks, tuple(stored["damaged"].tolist()), str(stored["trouble"]), None if cuts == (-1,) else cuts)
-        except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile):
+        except Exception:  # a damaged archive makes its reader stumble over anything: zlib.error, RuntimeError, its own
             return None
 
 
@@ -158,7 +160,7 @@ def survey(info: VideoInfo, *, cuts: bool = True, progress: Callable[[int], None
     damaged: list[int] = []
     trouble: MediaError | None = None
     last: NDArray[np.float32] | None = None
-    woven, comb, changed = info.field_order in MAYBE_WOVEN, 0.0, 0
+    woven, changed = info.field_order in MAYBE_WOVEN, 0
     for number, frame in enumerate(each_frame(info, max(1, min(16, READ_BYTES // (2 * size))))):
         if isinstance(frame, MediaError):
             trouble = trouble or frame
@@ -173,7 +175,7 @@ def survey(info: VideoInfo, *, cuts: bool = True, progress: Callable[[int], None
             if finder is not None:
                 finder.see(gray)
             last, before = _layout(gray), last
-            comb = _combed(frame[0], info.colour) if woven and number % COMB_STEP == 0 else comb
+            comb = _combed(frame[0], info.colour) if woven and number % COMB_STEP == 0 else np.nan
             looks[number] = (*_spread(gray, last, before), _tones(gray), *_coloured(*frame, info), comb)
         if progress is not None:
             progress(number + 1)
@@ -182,9 +184,40 @@ def survey(info: VideoInfo, *, cuts: bool = True, progress: Callable[[int], None
         hint = "restore or convert it first"
         what = f"only {seen} of the first {damaged[-1] + 1} frames can be decoded; {trouble.message}"
         raise MediaError(what, file=info.url, frame=trouble.frame, hint=hint)
+    damaged = sorted({*damaged, *_shaky(info, tuple(damaged))})
     numbers = np.setdiff1d(np.arange(count), damaged)
     found = None if finder is None else tuple(numbers[finder.finish()].tolist())
     return Survey(looks, tuple(damaged), str(trouble or ""), found)
+
+
+def _shaky(info: VideoInfo, damaged: Sequence[int]) -> set[int]:
+    """Frames around damaged ones that are not the same when decoding begins at them and when it comes through what is before.
+
+    A decoder mends what refers to lost pictures as well as it can, which is another picture each way; both ways are taken, by segments that
+    begin here and by verification, and luma must not depend on that.
+    """
+    found, lost = set[int](), set(damaged)
+    seen = -1
+    for last in (frame for frame in damaged if frame + 1 not in lost):
+        alike, start = 0, max(seen + 1, last - REACH)
+        with FrameReader(replace(info, damaged=tuple(damaged))) as through:
+            if start:
+                through.luma(Span(max(0, start - REACH), start))
+            for frame in range(start, min(len(info.frames), last + REACH)):
+                if frame > last and alike == SETTLED:
+                    break
+                seen = frame
+                if frame in lost:
+                    continue
+                try:
+                    with FrameReader(info) as fresh:
+                        same = np.array_equal(through.luma(Span(frame, frame + 1)), fresh.luma(Span(frame, frame + 1)))
+                except MediaError:
+                    same = False
+                alike = alike + 1 if same else 0
+                if not same:
+                    found.add(frame)
+    return found
 
 
 def _layout(gray: NDArray[np.uint8]) -> NDArray[np.float32]:

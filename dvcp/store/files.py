@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,8 +18,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import fsspec
+from fsspec.callbacks import Callback
 
 from dvcp.errors import DvcpError, StoreError
+from dvcp.pulse import pulse
 
 PathLike = str | os.PathLike[str]
 
@@ -63,18 +64,22 @@ def put_file(local: PathLike, url: str) -> str:
     """
     source = os.fspath(local)
     with _guard(source), open(source, "rb") as stream:
-        digest, length = hashlib.file_digest(stream, "sha256").hexdigest(), os.fstat(stream.fileno()).st_size
+        hashed, length = hashlib.sha256(), os.fstat(stream.fileno()).st_size
+        while piece := stream.read(_CHUNK):
+            pulse()
+            hashed.update(piece)
+        digest = hashed.hexdigest()
     with _guard(url):
         if (path := local_path(url)) is not None:
             with _part(path) as part:
                 with open(source, "rb") as stream, open(part, "xb") as out:
-                    shutil.copyfileobj(stream, out, _CHUNK)
+                    _copy(stream, out)
                     _sync(out)
                 os.replace(part, path)
             _sync_folder(path)
         else:
             fs, key = _remote(url)
-            fs.put_file(source, key)
+            fs.put_file(source, key, callback=_Pulse())
     if (stored := size(url)) != length:
         raise StoreError(f"stored {stored} of {length} bytes", file=url, hint="run again; if it happens again, check the store")
     return digest
@@ -139,10 +144,11 @@ def fetch_file(url: str, local: PathLike) -> None:
         raise StoreError("no such file", file=url)
     with _guard(f"{url} to {target}"), _part(target) as part:
         if (path := local_path(url)) is not None:
-            shutil.copyfile(path, part)
+            with open(path, "rb") as stream, open(part, "wb") as out:
+                _copy(stream, out)
         else:
             fs, key = _remote(url)
-            fs.get_file(key, part)
+            fs.get_file(key, part, callback=_Pulse())
         if (got := os.path.getsize(part)) != length:
             raise StoreError(f"received {got} of {length} bytes", file=url, hint="run again")
         os.replace(part, target)
@@ -295,6 +301,19 @@ def _move(part: str, path: str, exclusive: bool) -> bool:
             return False
         os.replace(part, path)
     return True
+
+
+class _Pulse(Callback):  # type: ignore[misc]  # fsspec is not typed
+    """Tells of every piece a driver moves that the work goes on."""
+
+    def call(self, *arguments: Any, **named: Any) -> None:
+        pulse()
+
+
+def _copy(stream: Any, out: Any) -> None:
+    while piece := stream.read(_CHUNK):
+        pulse()
+        out.write(piece)
 
 
 def _sync(out: Any) -> None:

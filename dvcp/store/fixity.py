@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from dvcp.pulse import pulse
 from dvcp.store import files
 
 
@@ -16,5 +17,6 @@ def sha256_url(url: str) -> str:
     """sha256 (hex) of the content of ``url``. Raises StoreError when it cannot be read."""
     digest = hashlib.sha256()
     for piece in files.read_chunks(url):
+        pulse()
         digest.update(piece)
     return digest.hexdigest()

@@ -32,7 +32,6 @@ UNMADE = {
     "format.ts": "two films in one",
     "3x5.mkv": "FFV1 takes no picture so small",
     "8192-high.mkv": "FFV1 takes no picture so narrow",
-    "wide.mkv": "most of each picture was never coded, and is something else each time: verification refuses it",
     "rate.avi": "its frames are less than a millisecond apart",
 }
 HEAD = """# Bad films

@@ -58,7 +58,7 @@ def test_a_job_marks_its_master_and_tells_all_of_each_shot(actors: list[Lane], f
     method = create("dvcp", **weights)
     for number, shot in enumerate(told["shots"], 1):
         assert (shot["number"], shot["method"], shot["method_digest"], shot["engine"]) == (number, "dvcp", method.digest(), ENGINE)
-        assert shot["weights"] == method.weights_digest and 0 < shot["confidence"] <= 1 and shot["kind"] is None
+        assert shot["weights"] == method.weights_digest and 0 < shot["confidence"] <= 1 and shot["kind"] == "gray"
         assert [content_digest(r["file"]) for r in shot["references"]] == [r["sha256"] for r in shot["references"]] != []
     mark = read_mark(probe(job.output.file_url).metadata)
     assert mark is not None and mark.source == content_digest(str(film.gray))

@@ -151,6 +151,9 @@ def forge(bag: Path) -> None:
             sidecar = mark.to_json(film["file"], film["sha256"], film["bytes"], film["profile"], told["output"]["sha256"])
             Path(f"{path}{names.MARK}").write_bytes(as_json(sidecar))
     where.write_bytes(as_json(told))
+    info_file = bag / "bag-info.txt"
+    lines = [line for line in info_file.read_text().splitlines() if not line.startswith("Master-SHA256:")]
+    info_file.write_text("\n".join([*lines, f"Master-SHA256: {told['output']['sha256']}"]) + "\n")
     repaper(bag)
 
 

@@ -385,3 +385,15 @@ def test_random_damage_is_a_problem_and_never_a_crash(bag: Path, seed: int) -> N
     path.write_bytes(data)
     reseal(bag)
     assert verify_bag(str(bag)).problems != ()
+
+
+@pytest.mark.parametrize("lie", ["External-Description: The colours of this film are real.", "Source-SHA256: " + "0" * 64])
+def test_what_the_bag_says_of_itself_cannot_be_edited(bag: Path, lie: str) -> None:
+    key = lie.partition(":")[0]
+    kept, dropping = [], False
+    for line in (bag / "bag-info.txt").read_text().splitlines():
+        dropping = line.startswith(f"{key}:") or (dropping and line[:1] in " \t")
+        kept += [] if dropping else [line]
+    (bag / "bag-info.txt").write_text("\n".join([*kept, lie]) + "\n")
+    reseal(bag)
+    assert any(problem.startswith("bag-info.txt: does not say") for problem in verify_bag(str(bag)).problems)

@@ -16,7 +16,7 @@ import pytest
 
 from dvcp.errors import MediaError, ReferenceError
 from dvcp.media.probe import probe
-from dvcp.media.pulse import pulse
+from dvcp.pulse import pulse
 from dvcp.runtime import expendable
 from dvcp.runtime.expendable import Expendable
 from tests.unit.media_clips import make_film, noise
