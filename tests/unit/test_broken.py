@@ -106,11 +106,10 @@ def _without_packets(film: Path, behind: int, keep: int, out: Path) -> str:
     return str(out)
 
 
-@pytest.mark.parametrize("keep", [12, 0])
 def test_lost_frames_of_a_film_without_times_keep_their_place(
-    keep: int, corpus: dict[str, Broken], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: dict[str, Broken], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = probe(_without_packets(corpus["no-times.avi"].path, 5, keep, tmp_path / "half.avi"))
+    info = probe(_without_packets(corpus["no-times.avi"].path, 5, 12, tmp_path / "half.avi"))
     assert info.counted and len(info.frames) == 12
     opened = []
     monkeypatch.setattr(reader_module, "open_input", lambda url: opened.append(url) or open_input(url))
