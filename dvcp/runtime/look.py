@@ -112,6 +112,6 @@ def told(seen: Look, touched: Collection[int] = ()) -> list[str]:
             lines.append(f"{where}: tinted (mean Cb {character.tint[0]:+.3f}, Cr {character.tint[1]:+.3f}), treated as gray")
         elif character.kind is Kind.CARD:
             lines.append(f"{where}: looks like a title card, left as it is; paint a frame of it if it is a picture")
-        if character.fields:
+        if character.fields and (character.kind.wants_colour or number in touched):
             lines.append(f"{where}: interlaced, each field is coloured by itself")
     return lines
