@@ -11,8 +11,9 @@ install: $(VENV)/.installed-dev
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m pipelines.demo $(ARGS)
 
+# Two files of tests at a time, each with services of its own: most of them wait for processes to start.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
