@@ -4,20 +4,32 @@ ARGS   ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo cluster-demo test night lint bench chaos clean
 
 install: $(VENV)/.installed-dev
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/python -m pipelines.demo $(ARGS)
 
+# A night at the archive: S3 server, Prefect server, Ray nodes and a Prefect worker of this machine colour six clips from s3:// to s3://, twice.
+cluster-demo: $(VENV)/.installed-cluster-demo
+	$(BIN)/python -m pipelines.cluster_demo $(ARGS)
+
 # Two files of tests at a time, each with services of its own: most of them wait for processes to start.
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Whole nights with every service: a scheduled run, a worker that dies, a failing store, kills at random.
+night: install
+	$(BIN)/python -m pytest -m night
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Several minutes of kills at random; the table at the end says what it cost.
+chaos: install
+	$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 bench: install
 	$(BIN)/python -m dvcp.bench $(ARGS)

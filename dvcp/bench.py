@@ -39,13 +39,13 @@ from dvcp.timing import Span
 RATE = 24
 
 
-def make_film(path: Path, frames: int, size: tuple[int, int], seed: int = 1) -> None:
-    """A gray H.264 film, ``size`` lines and columns, of one drifting texture."""
+def make_film(path: Path, frames: int, size: tuple[int, int], seed: int = 1, rate: int = RATE) -> None:
+    """A gray H.264 film, ``size`` lines and columns, of one drifting texture, ``rate`` frames a second."""
     height, width = size
     rng = np.random.default_rng(seed)
     texture = rng.integers(30, 220, ((height + 256) // 8, (width + 256) // 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "20", "bf": "0"})
+        stream = out.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "20", "bf": "0"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for k in range(frames):
             y, x = (k * 2) % 200, (k * 3) % 200

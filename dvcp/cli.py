@@ -15,22 +15,24 @@ import typer
 
 from dvcp import __version__
 from dvcp.cli_delivery import register
+from dvcp.cli_plan import add_plan_command
 from dvcp.cli_sequence import add_sequence_commands
+from dvcp.cli_status import add_status_command
 from dvcp.cli_train import guarded, train_app
 from dvcp.errors import ConfigError
 from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.profiles import MASTER, PROFILES, profile_for
-from dvcp.media.source import stem
 from dvcp.methods import NAMES, SHIPPED, names_for
 from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.references import Missing
+from dvcp.store.secrets import redact
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]},
     help="Carry colour through film: paint one frame of a shot, dvcp colours the rest and proves that nothing but colour was added.\n\n"
     "Exit codes: 0 done; 1 failed; 2 usage; 3 unreadable film; 4 unusable stills; 5 bad shot list; 6 storage; 7 weights; "
-    "10 verification failed; 130 interrupted.",
+    "8 cluster; 10 verification failed; 130 interrupted.",
 )  # fmt: skip
 references_app = typer.Typer(no_args_is_help=True, help="The stills a colourist paints.")
 app.add_typer(references_app, name="references")
@@ -203,6 +205,7 @@ def colorize(
     ] = None,
     settings: Settings = [],  # noqa: B006 - Typer copies it
     segment_frames: Annotated[int, typer.Option(min=8, help="Most frames of a segment: what a crash costs at most.")] = 240,
+    at_once: Annotated[int, typer.Option("--films", min=1, help="Films open at a time: looked at, coloured, joined, verified.")] = 2,
     silence: Annotated[float, typer.Option(min=1, help="Seconds without any sign of life after which a film is given up.")] = 600,
     as_json: Json = False,
 ) -> None:
@@ -215,9 +218,9 @@ def colorize(
     become plain gray and are listed.
     """
     from dvcp.media.source import find_sources
-    from dvcp.progress import bar
+    from dvcp.progress import film_rows
     from dvcp.runtime.batch import Outcome, colour_films
-    from dvcp.runtime.job import Job, JobSettings
+    from dvcp.runtime.job import JobSettings
 
     pools = PoolSettings(address, propagators, matchers, gpus_per_propagator, gpus_per_matcher)
     options, films = _options(weights, working_height, settings), find_sources(sources)
@@ -227,17 +230,17 @@ def colorize(
         "", references, out, method, options, profile, shot_list, at, missing, take, pools, segment_frames, silence_s=silence
     )  # fmt: skip
 
-    def show(job: Job) -> Any:
-        return bar(stem(job.settings.source), job.todo(), len(job.info.frames))
-
     outcomes: list[Outcome] = []
-    for outcome in colour_films(asked, films, show, lambda line: typer.echo(f"warning: {line}", err=True)):
-        outcomes.append(outcome)
-        if outcome.error:
-            typer.echo(f"dvcp: {outcome.error}", err=True)
-        elif not as_json:
-            counts = f"{outcome.frames} frames, {outcome.shots} shots, {outcome.computed} segments computed"
-            typer.echo(f"{outcome.out}: {counts}, {outcome.segments - outcome.computed} reused")
+    with film_rows(lambda line: typer.echo(f"warning: {line}", err=True)) as watch:
+        for outcome in colour_films(asked, films, watch, at_once):
+            outcomes.append(outcome)
+            if outcome.error:
+                typer.echo(f"dvcp: {outcome.error}", err=True)
+            elif not as_json:
+                counts = f"{outcome.frames} frames, {outcome.shots} shots, {outcome.computed} segments computed"
+                typer.echo(f"{outcome.out}: {counts}, {outcome.segments - outcome.computed} reused")
+    order = [redact(film) for film in films]
+    outcomes.sort(key=lambda outcome: order.index(outcome.source))
     rows = [asdict(outcome) for outcome in outcomes]
     failed = [outcome for outcome in outcomes if outcome.error]
     if as_json:
@@ -333,6 +336,8 @@ def precompute(
 
 
 add_sequence_commands(app)
+add_status_command(app)
+add_plan_command(app, _options)
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dvcp.store.secrets import redact
+
 
 class DvcpError(Exception):
     """Base of all dvcp errors.
@@ -25,6 +27,8 @@ class DvcpError(Exception):
         frame: int | None = None,
         hint: str | None = None,
     ) -> None:
+        # Here and not where it is shown: an error is pickled, logged and stored by programs that know nothing of secrets.
+        message, file, hint = redact(message), file and redact(file), hint and redact(hint)
         super().__init__(message, file, shot, frame, hint)
         self.message, self.file, self.shot, self.frame, self.hint = message, file, shot, frame, hint
 
@@ -94,3 +98,15 @@ class VerifyError(DvcpError):
     """An output that does not agree with its source. Exit code 10."""
 
     exit_code = 10
+
+
+class ClusterLost(DvcpError):
+    """The Ray cluster went away, has no room, or the run was ended: nothing is wrong with the film. Exit code 8."""
+
+    exit_code = 8
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception of another library says, in one line: its first, or its kind where it says nothing."""
+    text = str(getattr(error, "strerror", None) or error)
+    return text.splitlines()[0] if text else type(error).__name__

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from dvcp.runtime.actors import Progress as Frames
+from dvcp.media.source import stem
 from dvcp.runtime.plan import Segment
+from dvcp.runtime.work import Progress as Frames
 from dvcp.store.ledger import SegmentRecord
 
-Report = Callable[[Segment, Frames | SegmentRecord | None], None]
+if TYPE_CHECKING:  # both import this module
+    from dvcp.runtime.batch import Watch
+    from dvcp.runtime.job import Job
 
 
 class _Rate(ProgressColumn):
@@ -25,37 +30,51 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.2f} fps" if task.speed else "-- fps")
 
 
+class _Row:
+    """The row of one film: frames, shots left, frames a second and time left; those of an earlier run count as done from the start."""
+
+    def __init__(self, progress: Progress, title: str, say: Callable[[str], None]) -> None:
+        self._progress, self._title, self._say = progress, title, say
+        self._under_way: dict[str, int] = {}
+        self._left: dict[int, int] = {}
+        self._task: TaskID | None = None
+
+    def planned(self, job: Job, todo: Sequence[Segment]) -> None:
+        work, total = [s for s in todo if not s.scout], len(job.info.frames)
+        self._left = dict(Counter(s.shot for s in work))
+        if work:
+            done = total - sum(s.frames for s in work)
+            self._task = self._progress.add_task(self._title, total=total, completed=done, shots=f"{len(self._left)} shots left")
+
+    def report(self, segment: Segment, item: Frames | SegmentRecord | None) -> None:
+        if segment.scout or self._task is None:
+            return
+        if isinstance(item, Frames):
+            self._under_way[segment.key] = self._under_way.get(segment.key, 0) + item.frames
+            self._progress.advance(self._task, item.frames)
+        elif item is None:
+            self._progress.advance(self._task, -self._under_way.pop(segment.key, 0))
+        else:
+            self._left[segment.shot] -= 1
+            shots = sum(1 for count in self._left.values() if count)
+            # A film that is done makes room: a night has thousands.
+            self._progress.update(self._task, shots=f"{shots} shots left", visible=shots > 0)
+
+    def warned(self, line: str) -> None:
+        self._say(line)
+
+
 @contextmanager
-def bar(title: str, segments: list[Segment], total: int) -> Iterator[Report]:
-    """Frames, shots, frames a second and time left, on stderr when that is a terminal; yields the callback that moves it.
+def film_rows(say: Callable[[str], None]) -> Iterator[Callable[[str], Watch]]:
+    """A row for each film under way, on stderr when that is a terminal; yields what makes the watch of a film (URL).
 
     Args:
-        segments: those still to be computed.
-        total: frames of the whole film; the finished ones count as done from the start.
+        say: gets every warning.
     """
-    work = [s for s in segments if not s.scout]
-    shots = {s.shot: sum(1 for t in work if t.shot == s.shot) for s in work}
-    done = total - sum(len(s.span) for s in work)
-    under_way: dict[str, int] = {}
-    console = Console(stderr=True)
     counts = (MofNCompleteColumn(), TextColumn("frames"), TextColumn("{task.fields[shots]}"))
     columns = (TextColumn("{task.description}"), BarColumn(), *counts, _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty(), speed_estimate_period=120) as progress:
-        task = progress.add_task(title, total=total, completed=done, shots=f"{len(shots)} shots left")
-
-        def report(segment: Segment, item: Frames | SegmentRecord | None) -> None:
-            if segment.scout:
-                return
-            if isinstance(item, Frames):
-                under_way[segment.key] = under_way.get(segment.key, 0) + item.frames
-                progress.advance(task, item.frames)
-            elif item is None:
-                progress.advance(task, -under_way.pop(segment.key, 0))
-            else:
-                shots[segment.shot] -= 1
-                progress.update(task, shots=f"{sum(1 for n in shots.values() if n)} shots left")
-
-        yield report
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), speed_estimate_period=120) as progress:
+        yield lambda film: _Row(progress, stem(film), say)
 
 
 @contextmanager

@@ -1,141 +1,125 @@
-"""Colour an archive: every film a subflow, its failures its own, its steps visible to the operator.
+"""Colour an archive: every film that is not done yet is a task, its failures its own, its stages visible to the operator.
 
 Run it in a process of its own (no server needed), or against ``prefect server start`` with PREFECT_API_URL set. A run that died is
-recovered by running the same flow again: the ledger beside each output, not Prefect's cache, says what is done.
+recovered by running the same flow again: the catalogue says which films are left, and the ledger beside each output what is left of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
-from dvcp.media.probe import VideoInfo, probe
-from dvcp.media.source import find_sources, stem
-from dvcp.runtime.batch import Outcome, refuse
-from dvcp.runtime.cluster import PoolSettings, connected
-from dvcp.runtime.expendable import Expendable
-from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
-from dvcp.runtime.picture import before_after
-from dvcp.runtime.references import Missing
-from dvcp.store.ledger import SegmentRecord
-from pipelines.steps import step
-
-#: where files are read: a damaged one takes this process with it and no other
-READER = Expendable(JobSettings.silence_s)
-
-
-@step("probe")
-def probe_step(source: str) -> VideoInfo:
-    """Open the film and read its clock."""
-    return READER.call(probe, source, file=source)
+from dvcp.media.source import VIDEO_SUFFIXES, find_sources, stem
+from dvcp.methods import create
+from dvcp.runtime.batch import Outcome, crew
+from dvcp.runtime.job import JobSettings
+from dvcp.store import files
+from dvcp.store.catalogue import NAME, Asset, Catalogue
+from dvcp.store.listing import Listed, listing
+from dvcp.store.secrets import redact
+from pipelines.artifacts import EVERY_S, ProgressBar, show_archive, show_doubts, show_films
+from pipelines.credentials import use_store
+from pipelines.film import Shares, ended, film_step
+from pipelines.parameters import ColorizeParameters
+from pipelines.question import questions
 
 
-@step("look and plan")
-def plan_step(settings: JobSettings, info: VideoInfo) -> Job:
-    """Survey the film, find cuts, stills and what the ledger lacks."""
-    return READER.call(prepare, settings, info, file=settings.source)
-
-
-@step("propagate")
-def propagate_step(job: Job) -> int:
-    """Colour the missing segments; returns how many."""
-    logger, total, done = get_run_logger(), len(job.todo()), 0
-
-    def report(segment: Any, item: Any) -> None:
-        nonlocal done
-        if isinstance(item, SegmentRecord):
-            done += 1
-            speed = item.frames / max(item.seconds, 1e-3)
-            logger.info("shot %d: segment %d of %d, %d frames, %.2f frames/s", segment.shot, done, total, item.frames, speed)
-
-    return len(propagate(job, report))
-
-
-@step("assemble")
-def assemble_step(job: Job) -> list[str]:
-    """Join the segments and put the output; returns warnings."""
-    return READER.call(deliver, job, file=job.settings.source)
-
-
-@step("verify")
-def verify_step(job: Job) -> None:
-    """Prove the output against its source. Raises VerifyError when it does not hold."""
-    _, problems = READER.call(verify_output, job.output.file_url, job.settings.source, file=job.output.file_url)
-    refuse(problems, job.output.file_url)
-
-
-@flow(name="colorize film", flow_run_name="{name}", persist_result=False)
-def colorize_film(name: str, settings: JobSettings, truth: str | None = None) -> Outcome:
-    """Probe, plan, propagate, assemble and verify one film; leaves a before/after picture beside the output."""
-    info = probe_step(settings.source)
-    job = plan_step(settings, info)
-    for warning in job.warnings:
-        get_run_logger().warning(warning)
-    computed = propagate_step(job)
-    late = assemble_step(job)
-    verify_step(job)
-    films = (settings.source, job.output.file_url)
-    picture = READER.call(before_after, *films, job.output.report_url("report.png"), truth=truth, file=settings.source)
-    create_image_artifact(image_url=picture, description=f"{name}: gray | coloured" + (" | truth" if truth else ""))
-    return Outcome.of(job, computed, late)
-
-
-@flow(name="colorize archive", persist_result=False)
-def colorize_archive(
-    sources: str | list[str],
-    references: str | None,
-    out: str,
-    method: str = "dvcp",
-    profile: str = "master",
-    missing: str = "nearest",
-    take: int = 1,
-    options: dict[str, Any] | None = None,
-    address: str | None = None,
-    propagators: int = 0,
-    matchers: int = 0,
-    truth: str | None = None,
-) -> State[Any]:
-    """Colour every film of a folder, glob or list.
-
-    Args:
-        sources: films.
-        references: folder of painted stills, told apart by the film's name in theirs, and of loose pictures, which serve every film;
-            None for an automatic method, or with ``missing`` "auto".
-        out: folder URL ending in "/", or, for a single film, a file.
-        truth: the film in colour where it is known, for the report picture (single film).
-    """
-    pools = PoolSettings(address, propagators, matchers)
-    films = find_sources(sources)
-    if len(films) > 1 and not out.endswith("/"):
-        out += "/"
-    base = JobSettings("", references, out, method, options or {}, profile, missing=Missing(missing), take=take, pools=pools)
-    outcomes = []
-    with READER, connected(pools):
-        for film in films:
-            outcomes.append(_one(film, replace(base, source=film), truth))
-    rows = [
-        {"film": o.source, "out": o.out, "frames": o.frames, "damaged": o.damaged, "shots": o.shots, "computed": o.computed,
-         "reused": o.segments - o.computed, "warnings": len(o.warnings), "error": o.error}
-        for o in outcomes
-    ]  # fmt: skip
-    create_table_artifact(table=rows, key="colorize-archive", description="What became of every film")
-    doubts = [f"- {w}" for o in outcomes for w in o.warnings]
-    if doubts:
-        create_markdown_artifact("\n".join(doubts), key="colorize-warnings", description="What a person should look at")
+@flow(name="colorize archive", persist_result=False, task_runner=ThreadPoolTaskRunner(max_workers=64))  # type: ignore[arg-type] # its base is generic
+def colorize_archive(parameters: ColorizeParameters) -> State[Any]:
+    """Colour every film of an archive that is not done yet. The state's data are the outcomes of the films this run has touched."""
+    use_store(parameters.store_block)
+    there = find_films(parameters.sources)
+    out = parameters.out + ("/" if len(there) > 1 and not parameters.out.endswith("/") else "")
+    settings = parameters.settings(out)
+    # Before any film: a misspelt option would fail them all.
+    create(settings.method, **settings.options)
+    folder = out if out.endswith("/") else files.split(files.absolute(out))[0]
+    catalogue = Catalogue(files.join(folder, NAME), flow_run.name or "")
+    catalogue.take(there, questions(settings), listing(folder).keys())
+    left = catalogue.left(there, attempts=parameters.attempts, retry_failed=parameters.retry_failed)
+    given_up = [a for a in catalogue.left(there, retry_failed=True) if a.attempts >= parameters.attempts and not parameters.retry_failed]
+    get_run_logger().info("%d films, %d to do, %d failed too often and are left alone", len(there), len(left), len(given_up))
+    outcomes = _colour(left, settings, catalogue, parameters)
+    show_films(outcomes)
+    show_doubts(outcomes)
+    show_archive(catalogue.url, catalogue.counts(there), given_up)
     failed = [o for o in outcomes if o.error]
     if failed:
-        return Failed(message=f"{len(failed)} of {len(films)} films failed: {failed[0].error}", data=outcomes)
-    return Completed(message=f"{len(films)} films", data=outcomes)
+        return Failed(message=f"{len(failed)} of {len(outcomes)} films failed: {redact(failed[0].error)}", data=outcomes)
+    rest = f", {len(given_up)} left alone: they failed too often" if given_up else ""
+    return Completed(message=f"{len(there)} films, {len(outcomes)} of them coloured now{rest}", data=outcomes)
 
 
-def _one(film: str, settings: JobSettings, truth: str | None) -> Outcome:
-    """One film; what goes wrong with it stays with it."""
+def find_films(sources: str | Sequence[str]) -> dict[str, Listed]:
+    """Size and tag of every film that a folder, a glob or a list of URLs names, from one listing a folder.
+
+    Raises:
+        ConfigError: nothing there.
+        StoreError: the store cannot be listed.
+    """
+    there = listing(sources, VIDEO_SUFFIXES)
+    # A film that somebody named and that is not there fails like any other, and the rest goes on.
+    named = [files.absolute(s) for s in ([sources] if isinstance(sources, str) else sources) if s.lower().endswith(VIDEO_SUFFIXES)]
+    lost = {url: Listed(0, "") for url in named if url not in there and not set("*?") & set(url)}
+    if not there and not lost:
+        find_sources(sources)  # says what is there instead
+    return there | lost
+
+
+def _colour(left: Sequence[Asset], settings: JobSettings, catalogue: Catalogue, parameters: ColorizeParameters) -> list[Outcome]:
+    """Colour what is left, some films at a time.
+
+    Raises:
+        ClusterLost: as soon as one film ends in it; what is under way stays ``doing``, and the same run can be started again.
+        StoreError: the catalogue cannot be written at the beginning or at the end.
+    """
+    outcomes, waiting, running = list[Outcome](), list(left)[::-1], dict[PrefectFuture[Any], str]()
+    at_once, shares, bar = min(parameters.films_at_once, len(left)), Shares(), ProgressBar(len(left), "colorize-progress")
+    truth = parameters.truth if len(left) == 1 else None
+    finished: SimpleQueue[PrefectFuture[Any]] = SimpleQueue()
+    with crew(settings.pools, settings.silence_s, max(1, at_once)) as at_work, _kept(catalogue):
+        at_work.board.expect(len(left))
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                film = waiting.pop().source
+                catalogue.begin(film)
+                future = film_step.submit(stem(film), at_work, replace(settings, source=film), shares, truth)
+                running[future] = film
+                future.add_done_callback(finished.put)
+            with suppress(Empty):
+                future = finished.get(timeout=EVERY_S)
+                outcome = ended(film := running.pop(future), future.result(raise_on_failure=False))
+                outcomes.append(outcome)
+                shares.drop(film)
+                if outcome.error:
+                    get_run_logger().error(redact(outcome.error))
+                    catalogue.failed(film, outcome.error)
+                else:
+                    catalogue.done(film, outcome.out, outcome.frames, outcome.shots, outcome.segments)
+            bar.show(len(outcomes) + shares.total())
+    bar.show(len(outcomes), last=True)
+    return outcomes
+
+
+@contextmanager
+def _kept(catalogue: Catalogue) -> Iterator[None]:
+    """Write the catalogue at the beginning and, whatever happens, at the end: what is done need not be looked at again."""
+    catalogue.save()
+    # Before the actors end, not after: a cancelled run is given 30 s, and its Ray gets the same signal and may take all of them.
     try:
-        return colorize_film(stem(film), settings, truth)
-    except Exception as error:
-        return Outcome.failed(film, error)
+        yield
+    except BaseException:
+        # What ended the run must be told, and not that the store was away as well.
+        catalogue.try_save()
+        raise
+    catalogue.save()

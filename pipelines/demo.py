@@ -84,6 +84,7 @@ def main() -> None:
     logging.getLogger("prefect").setLevel(logging.INFO)
     # Prefect reads its settings when it is first imported.
     from pipelines.colorize import colorize_archive
+    from pipelines.parameters import ColorizeParameters
 
     truth = probe(str(footage()))
     gray_path, stills = folder / "bikes.mkv", folder / "painted"
@@ -94,7 +95,8 @@ def main() -> None:
     print(f"{gray_path}: {len(truth.frames)} gray frames, {shots} shots, one still each in {stills}")
     began = time.monotonic()
     out = folder / "bikes_colour.mkv"
-    state = colorize_archive(str(gray_path), str(stills), str(out), truth=truth.url, return_state=True)
+    asked = ColorizeParameters(sources=str(gray_path), references=str(stills), out=str(out), truth=truth.url)
+    state = colorize_archive(asked, return_state=True)
     if not state.is_completed():
         raise SystemExit(f"demo failed: {state.message}")
     seconds = time.monotonic() - began

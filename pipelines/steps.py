@@ -26,8 +26,13 @@ def _worth_retrying(_task: Any, _run: Any, state: State[Any]) -> bool:
     return False
 
 
-def step(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """A task that is never cached (the ledger is the truth) and tried again after faults that may pass."""
+def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """A task that is never cached (the ledger is the truth) and tried again after faults that may pass.
+
+    Args:
+        run_name: how a run is called; ``{...}`` names its parameters.
+    """
     return task(
-        name=name, cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_retrying
-    )
+        name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False,
+        retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_retrying,
+    )  # fmt: skip

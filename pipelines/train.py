@@ -18,6 +18,7 @@ from dvcp.evaluation.run import evaluate
 from dvcp.media.source import find_sources
 from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.precompute import PrecomputeSettings, precompute
+from dvcp.store.secrets import redact
 from dvcp.training.clips import select_files
 from dvcp.training.spread import spread
 from pipelines.steps import step
@@ -37,7 +38,7 @@ def precompute_step(settings: PrecomputeSettings, sources: list[str]) -> str:
     """A dataset; returns its URL. Films that cannot be used are named in the log."""
     shards, failed = precompute(settings, sources, lambda film, done, found: None)
     for line in failed:
-        get_run_logger().warning(line)
+        get_run_logger().warning(redact(line))
     if not shards:
         raise ConfigError("no film gave anything to learn from", file=settings.out, hint="see the warnings above")
     return settings.out

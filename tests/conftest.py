@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +13,9 @@ import ray
 import s3fs
 import torch
 
-from dvcp.runtime.actors import Lane
-from dvcp.runtime.cluster import THREADS, PoolSettings, lanes
+from deploy.services import answers, free_ports, running
+from dvcp.runtime.cluster import THREADS, PoolSettings
+from dvcp.runtime.driver import Driver, driving
 from tests.s3_server import S3Server, serve, weed
 
 # As many as an actor has: sums round differently on one thread and on several, and tests compare bits with what actors compute.
@@ -58,15 +53,15 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("s3")
     # As the product has it: at Ray's own niceness, workers starve beside any other program.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
     yield
     ray.shutdown()
 
 
 @pytest.fixture(scope="module")
-def actors(cluster: None) -> Iterator[list[Lane]]:
+def actors(cluster: None) -> Iterator[Driver]:
     """Actors for all jobs of a module, whatever the method: what one job leaves in them must not show in another."""
-    with lanes(PoolSettings()) as made:
+    with driving(PoolSettings()) as made:
         yield made
 
 
@@ -101,23 +96,11 @@ def prefect_here(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) 
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """API URL of a real Prefect server of its own."""
     home = tmp_path_factory.mktemp("prefect-server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     env = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     env.pop("PREFECT_API_URL", None)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}/api"
-    try:
-        for _ in range(240):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
-                if answer.status == 200:
-                    break
-            assert server.poll() is None, (home / "log").read_text()
-            time.sleep(0.5)
+    with running("prefect-server", command, env, home, grace=0) as server:
+        server.wait(lambda: answers(f"{url}/health"), 120)
         yield url
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()

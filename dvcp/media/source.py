@@ -11,18 +11,27 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 import av
-import fsspec
 from av.container import InputContainer
 
-from dvcp.errors import ConfigError, MediaError, ReadFailed, StoreError
+from dvcp.errors import ConfigError, DvcpError, MediaError, ReadFailed, StoreError, one_line
 from dvcp.pulse import pulse
-from dvcp.store import files
+from dvcp.store import cache, files
+from dvcp.store.explain import explain, guard
+from dvcp.store.ranged import RangedFile
+from dvcp.store.remote import Facts, Remote
+from dvcp.store.retry import retried
 
 BLOCK = 8 << 20
 #: names that a folder of films is searched for
 VIDEO_SUFFIXES = (".mkv", ".mp4", ".mov", ".avi", ".mxf", ".webm", ".nut", ".ts", ".m4v", ".mpg", ".dv")
 #: FFmpeg's formats that only name other files: a digest of such a file proves nothing of the film
 LISTS = ("concat", "dash", "hls", "imf")
+#: FFmpeg's formats in which a place is found by an index or by a few reads, besides Matroska and AVI, whose files differ
+_SEEKS = ("mov,mp4,m4a,3gp,3g2,mj2", "mpegts", "mpeg", "mxf", "nut", "dv")
+#: id of Matroska's index, which the list at the head of a file names, and where that list stands
+_CUES = bytes.fromhex("1c53bb6b")
+_HEAD = 256 << 10
+_CHECK = "check the path or URL"
 
 
 def is_url(url: str) -> bool:
@@ -50,95 +59,163 @@ def decode_threads() -> int:
 
 
 def open_bytes(url: str) -> BinaryIO:
-    """The bytes of a local path or URL as a seekable binary file.
+    """The bytes of a local path or URL as a seekable binary file; of a remote object only the ranges that are read.
 
     Raises:
         MediaError: missing, empty, a folder, a pipe or device, or not readable.
     """
+    if (path := files.local_path(url)) is None:
+        return cast(BinaryIO, RangedFile(*_remote(url)))
     try:
-        if is_url(url):
-            filesystem, path = fsspec.core.url_to_fs(url)
-            facts = filesystem.info(path)
-            size = facts["size"]
-            _refuse_other(facts["type"] in ("file", "directory"), url)
-            file = filesystem.open(path, "rb", block_size=BLOCK)
-        else:
-            status = os.stat(url)
-            size = status.st_size
-            _refuse_other(stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode), url)
-            file = open(url, "rb")  # noqa: SIM115 - handed to the caller, who closes it
+        status = os.stat(path)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            # To open a pipe is to wait for its writer, and a device may never end.
+            raise MediaError("is not a regular file but a pipe or device", file=url, hint="copy what it gives into a file")
+        file = open(path, "rb")  # noqa: SIM115 - handed to the caller, who closes it
     except FileNotFoundError as error:
-        raise MediaError("no such file", file=url, hint="check the path or URL") from error
+        raise MediaError("no such file", file=url, hint=_CHECK) from error
     except IsADirectoryError as error:
         raise MediaError("is a folder, not a file", file=url, hint="name one file") from error
     except PermissionError as error:
         raise MediaError("may not be read", file=url, hint="check permissions or credentials") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise MediaError(f"cannot be opened: {_line(error)}", file=url, hint="check the path, URL and credentials") from error
-    if not size:
+    except (OSError, ValueError) as error:
+        raise MediaError(f"cannot be opened: {one_line(error)}", file=url, hint=_CHECK) from error
+    if not status.st_size:
         file.close()
-        raise MediaError("is empty", file=url, hint="copy it again from its source")
-    return cast(BinaryIO, file)
+        raise _empty(url)
+    return file
 
 
-def _refuse_other(regular: bool, url: str) -> None:
-    # To open a pipe is to wait for its writer, and a device may never end.
-    if not regular:
-        raise MediaError("is not a regular file but a pipe or device", file=url, hint="copy what it gives into a file")
+def _remote(url: str) -> tuple[Remote, Facts]:
+    """The remote object ``url`` and what its store says of it. Raises MediaError as :func:`open_bytes`."""
+    try:
+        remote = Remote(url)
+        facts = remote.facts()
+        folder = facts is None and remote.exists()
+    except Exception as error:
+        told = error if isinstance(error, DvcpError) else explain(url, error)
+        raise MediaError(f"cannot be opened: {told.message}", file=url, hint=told.hint or f"{_CHECK} and credentials") from error
+    if folder:
+        raise MediaError("is a folder, not a file", file=url, hint="name one file")
+    if facts is None:
+        raise MediaError("no such file", file=url, hint=_CHECK)
+    if not facts.size:
+        raise _empty(url)
+    return remote, facts
+
+
+def _empty(url: str) -> MediaError:
+    return MediaError("is empty", file=url, hint="copy it again from its source")
 
 
 @contextlib.contextmanager
 def open_input(url: str) -> Iterator[InputContainer]:
     """A demuxer on a local path or fsspec URL, its video decoders capped at :func:`decode_threads`.
 
+    A remote film is read by ranges, those of kinds that can only be read from their beginning from a local copy (:mod:`dvcp.store.cache`).
     Streams must not be touched after the block: their memory goes with the container.
 
     Raises:
         MediaError: the file is missing, empty, unreadable, a list of others, or nothing FFmpeg can parse; also for reading that fails in
             the block.
+        StoreError: a copy is needed, and there is no room for it.
     """
-    with open_bytes(url) as file:
+    with contextlib.ExitStack() as stack:
+        container = _demuxer(url, stack)
+        if container.format.name in LISTS:
+            raise MediaError("is a list of other files, not a film", file=url, hint="give the films it names, or join them with ffmpeg")
+        for stream in container.streams.video:
+            # a stream of an unknown codec has no context, and setting an attribute through it ends the process
+            if stream.codec_context is not None:
+                stream.codec_context.thread_count = decode_threads()
+                stream.codec_context.thread_type = "AUTO"
         try:
-            # metadata_errors: titles of old files are often not UTF-8, and that must not keep a film from being read
-            container = av.open(file if is_url(url) else av_path(url), "r", metadata_errors="replace")
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            hint = "it is not a video, or it is truncated before its index; check it with ffprobe"
-            raise MediaError(f"cannot be read as video: {_line(error)}", file=url, hint=hint) from error
-        with container:
-            if container.format.name in LISTS:
-                raise MediaError("is a list of other files, not a film", file=url, hint="give the films it names, or join them with ffmpeg")
-            for stream in container.streams.video:
-                # a stream of an unknown codec has no context, and setting an attribute through it ends the process
-                if stream.codec_context is not None:
-                    stream.codec_context.thread_count = decode_threads()
-                    stream.codec_context.thread_type = "AUTO"
-            try:
-                yield container
-            except (av.error.FFmpegError, OSError) as error:
-                raise reading_failed(url, error) from error
+            yield container
+        except (av.error.FFmpegError, OSError) as error:
+            raise reading_failed(url, error) from error
+
+
+def _demuxer(url: str, stack: contextlib.ExitStack) -> InputContainer:
+    if (path := files.local_path(url)) is not None:
+        open_bytes(url).close()  # says what is wrong where FFmpeg would only say "invalid"
+        return stack.enter_context(_parsed(url, av_path(path)))
+    remote, facts = _remote(url)
+    if not cache.holds(remote, facts):
+        file = RangedFile(remote, facts)
+        container = _parsed(url, file)
+        try:
+            in_parts = _in_parts(container, file)
+        except OSError as error:
+            container.close()
+            raise reading_failed(url, error) from error
+        if in_parts:
+            return stack.enter_context(container)
+        container.close()
+    return stack.enter_context(_parsed(url, av_path(stack.enter_context(cache.held(remote, facts)))))
+
+
+def _parsed(url: str, file: str | RangedFile) -> InputContainer:
+    try:
+        # metadata_errors: titles of old files are often not UTF-8, and that must not keep a film from being read
+        return av.open(file, "r", metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        hint = "it is not a video, or it is truncated before its index; check it with ffprobe"
+        raise MediaError(f"cannot be read as video: {one_line(error)}", file=url, hint=hint) from error
+
+
+def _in_parts(container: InputContainer, file: RangedFile) -> bool:
+    """Whether frames in the middle of a film can be reached without reading all before them."""
+    kind = container.format.name
+    if kind == "avi":
+        # Of reordered frames AVI tells no times: they are counted from the start (see dvcp.media.probe).
+        return all(len(s.index_entries) > 1 and not s.codec_context.reorder_depth for s in container.streams.video if s.codec_context)
+    if kind == "matroska,webm":
+        # FFmpeg looks for the index at the first seek, and reads the whole file where there is none.
+        at = file.tell()
+        file.seek(0)
+        head = file.read(_HEAD)
+        file.seek(at)
+        return _CUES in (head or b"")
+    return kind in _SEEKS
 
 
 def reading_failed(url: str, error: Exception, frame: int | None = None) -> ReadFailed:
     """The error of a source that opened but then failed: a damaged disk, a lost connection, packets that make no sense."""
-    return ReadFailed(f"cannot be read: {_line(error)}", file=url, frame=frame, hint="check disk or network, then run again")
+    return ReadFailed(f"cannot be read: {one_line(error)}", file=url, frame=frame, hint="check disk or network, then run again")
 
 
 def content_digest(url: str) -> str:
     """sha256 (hex) of the bytes of a local path or URL, read in 8 MiB blocks."""
     digest = hashlib.sha256()
-    with open_bytes(url) as file:
-        try:
-            while block := file.read(BLOCK):
-                pulse()
-                digest.update(block)
-        except OSError as error:
-            raise reading_failed(url, error) from error
+    try:
+        for block in _blocks(url):
+            pulse()
+            digest.update(block)
+    except OSError as error:
+        raise reading_failed(url, error) from error
     return digest.hexdigest()
 
 
-def _line(error: BaseException) -> str:
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error).splitlines()[0] if str(strerror or error) else type(error).__name__
+def _blocks(url: str) -> Iterator[bytes]:
+    with contextlib.ExitStack() as stack:
+        path = files.local_path(url)
+        if path is None:
+            remote, facts = _remote(url)
+            if not cache.holds(remote, facts):
+                yield from _as_read(url, remote.blocks(facts))
+                return
+            path = stack.enter_context(cache.held(remote, facts))
+        file = stack.enter_context(open_bytes(path))
+        while block := file.read(BLOCK):
+            yield block
+
+
+def _as_read(url: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from blocks
+    except Exception as error:
+        told = error if isinstance(error, DvcpError) else explain(url, error)
+        raise reading_failed(url, OSError(told.message)) from error
 
 
 def find_sources(sources: str | Sequence[str]) -> list[str]:
@@ -149,16 +226,22 @@ def find_sources(sources: str | Sequence[str]) -> list[str]:
     """
     found: set[str] = set()
     for source in [sources] if isinstance(sources, str) else sources:
-        if files.list_names(source):
-            found |= {files.join(source, name) for name in files.list_names(source) if name.lower().endswith(VIDEO_SUFFIXES)}
+        if names := files.list_names(source):
+            found |= {files.join(source, name) for name in names if name.lower().endswith(VIDEO_SUFFIXES)}
         elif "*" in source or "?" in source:
-            fs, _ = fsspec.url_to_fs(source)
-            found |= {fs.unstrip_protocol(path) if "://" in source else path for path in fs.glob(source)}
+            found |= set(_glob(source))
         else:
             found.add(source)
     if not found:
         raise ConfigError("no film here", file=str(sources), hint=_instead(sources))
     return sorted(found)
+
+
+def _glob(pattern: str) -> list[str]:
+    with guard(pattern):
+        remote = Remote(pattern)
+        paths = retried(pattern, lambda: remote.fs.glob(remote.key))
+        return [remote.fs.unstrip_protocol(path) if is_url(pattern) else path for path in paths]
 
 
 def _instead(sources: str | Sequence[str]) -> str:

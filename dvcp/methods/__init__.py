@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, cast
 
 from dvcp.errors import ConfigError
@@ -20,7 +21,7 @@ def create(name: str, /, **options: Any) -> Method:
     """Build a method.
 
     Args:
-        name: one of :data:`NAMES`.
+        name: one of :data:`NAMES`; or ``package.module:Class`` for one of your own, which every node must be able to import.
         options: the fields of the method's ``Settings``: for dvcp, local and global in :mod:`dvcp.methods.dvcp`, for exemplar in
             :mod:`dvcp.methods.exemplar`, for paper* in :mod:`dvcp.methods.paper`, for exemplar-paper in
             :mod:`dvcp.methods.exemplar_paper`, for colorizer and tcvc* in :mod:`dvcp.methods.generating`.
@@ -31,6 +32,8 @@ def create(name: str, /, **options: Any) -> Method:
     """
     from dvcp.methods import baselines
 
+    if ":" in name:
+        return _own(name, options)
     simple: dict[str, Callable[[], Method]] = {"gray": baselines.Gray, "copy": baselines.Copy, "flow": baselines.Flow}
     if name in simple:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
@@ -54,6 +57,15 @@ def create(name: str, /, **options: Any) -> Method:
         except TypeError as error:
             raise ConfigError(f"method {name}: {error}") from error
     raise ConfigError(f"no method {name!r}", hint=f"one of {', '.join(NAMES)}")
+
+
+def _own(name: str, options: dict[str, Any]) -> Method:
+    module, _, attribute = name.partition(":")
+    try:
+        made: Method = getattr(import_module(module), attribute)(**options)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"method {name}: {error}", hint="package.module:Class, importable here and on every node") from error
+    return made
 
 
 def names_for(weights: str) -> tuple[str, ...]:

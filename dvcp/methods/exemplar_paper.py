@@ -164,9 +164,12 @@ class ExemplarPropagation(Networks):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(NAME, settings)
-        self.dtype = torch.float32  # these networks do not bear less, see dvcp.nets.exemplar_paper
         self.settings = settings
         self._checkpoints = Checkpoints(settings.weights)
+
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """See :class:`dvcp.methods.networks.Networks`; these networks do not bear less, see dvcp.nets.exemplar_paper."""
+        return torch.float32
 
     @property
     def weights_digest(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any, ClassVar, Protocol
@@ -47,6 +48,10 @@ def check_feedback(feedback: str) -> None:
         raise ConfigError(f"feedback {feedback!r}", hint="fused or local")
 
 
+#: variable of processes that plan for others: the kind of device those compute on
+COMPUTES_ON = "DVCP_COMPUTES_ON"
+
+
 class Networks(ABC):
     """Base of a method. Networks are loaded when first used: a matcher never holds what only propagation needs, and the reverse."""
 
@@ -64,13 +69,18 @@ class Networks(ABC):
             self.device = torch.device(choice if settings.device == "auto" else settings.device)
         except RuntimeError as error:
             raise ConfigError(f"no device {settings.device!r}", hint="auto, cpu or cuda") from error
-        self.dtype = fast_dtype(self.device)
+        self.dtype = self.dtype_on(self.device)
         self._loaded: dict[str, Any] = {}
+
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """What its networks compute with on a device."""
+        return fast_dtype(device)
 
     def digest(self) -> str:
         """sha256 (hex) of settings, weights and whatever else decides the picture."""
         parts: dict[str, Any] = asdict(self._settings)  # type: ignore[call-overload]  # the protocol's readers are all dataclasses
-        parts |= {"device": self.device.type, "dtype": str(self.dtype), "window": self.window.frames, "revision": self.revision}
+        device = torch.device(os.environ.get(COMPUTES_ON, self.device.type)) if self._settings.device == "auto" else self.device
+        parts |= {"device": device.type, "dtype": str(self.dtype_on(device)), "window": self.window.frames, "revision": self.revision}
         # What the weights are, never where they lie.
         parts |= self._weights()
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,9 +1,10 @@
-"""Ray: connect or start, size the pools, make the actors."""
+"""Ray: connect or start, and size the pools."""
 
 from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +12,10 @@ from typing import Any
 
 import ray
 
-from dvcp.errors import ConfigError
-from dvcp.runtime.actors import Decoder, Lane, Matcher, Propagator, Writer
+from dvcp.errors import ClusterLost, ConfigError, one_line
 
-log = logging.getLogger(__name__)
-
-#: page faults of big short-lived tensors cost 1.3x: keep freed memory instead of returning it to the system
-_MALLOC = {
+#: of every actor; page faults of big short-lived tensors cost 1.3x: keep freed memory instead of returning it to the system
+ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
@@ -25,6 +23,8 @@ _MALLOC = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
 }
+#: seconds without room for anything after which a run is given up
+NO_ROOM_S = 900
 #: CPU threads of a network actor: one propagator for every four cores
 THREADS = 4
 
@@ -66,54 +66,104 @@ def connected(settings: PoolSettings, *, log_to_driver: bool = False) -> Iterato
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts its workers at niceness 15: beside any other busy program they get a thirtieth of a core, and runs seem to hang.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # 30 s are not enough for a node to register on a machine that is busy with other work.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "200")
     # Ray says on stderr, at every start, that its cluster asks for a token: a cron job would mail that line each night.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    # And that outside the main thread it takes no SIGTERM, at each start of a command that has films side by side.
+    logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": log_to_driver, "logging_level": logging.ERROR, "configure_logging": False}
     try:
         if settings.address:
             ray.init(address=settings.address, **quiet)
         else:
-            ray.init(include_dashboard=False, object_store_memory=1 << 30, **quiet)
+            # "local": without it Ray joins whatever cluster somebody has started on this machine.
+            ray.init(address="local", include_dashboard=False, object_store_memory=1 << 30, **quiet)
     except (ConnectionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"no Ray cluster at {settings.address}: {reason}", hint="start one with `ray start --head`") from error
+        raise ConfigError(f"no Ray cluster at {settings.address}: {one_line(error)}", hint="start one with `ray start --head`") from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-@contextmanager
-def lanes(settings: PoolSettings, writer: type = Writer) -> Iterator[list[Lane]]:
-    """The actors of a job, killed at the end so that devices are free again. ``writer`` keeps what its lane makes."""
-    have = ray.cluster_resources()
-    gpus, cores = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
-    width = settings.propagators or (gpus if gpus else max(1, cores // THREADS))
+@dataclass(frozen=True)
+class Sizes:
+    """How many actors there are to be, worked out from the nodes there are.
+
+    Attributes:
+        lanes, matchers: how many.
+        propagator_gpus, matcher_gpus: GPUs each holds.
+        threads: CPU threads of each network actor.
+        open_mb: MiB of decoded pictures each lane may have waiting.
+    """
+
+    lanes: int
+    matchers: int
+    propagator_gpus: float
+    matcher_gpus: float
+    threads: int
+    open_mb: int
+
+
+def no_room(what: str) -> ClusterLost:
+    """The cluster had no place for ``what`` in all the time there was."""
+    hint = "add nodes, or ask for fewer GPUs or propagators; `ray status` says what is there"
+    return ClusterLost(f"the cluster had no room for {what} in {NO_ROOM_S} s", hint=hint)
+
+
+def computing_nodes() -> list[dict[str, float]]:
+    """Resources of every node that is alive and has a processor for actors."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+
+
+def sizes(settings: PoolSettings) -> Sizes:
+    """What ``settings`` come to on the nodes that are alive; waits for the first of them.
+
+    Raises:
+        ConfigError: lanes would leave matchers no GPU.
+        ClusterLost: no node with a processor came in :data:`NO_ROOM_S`.
+    """
+    deadline = time.monotonic() + NO_ROOM_S
+    while not (nodes := computing_nodes()):
+        if time.monotonic() > deadline:
+            raise no_room("anything: no node with a processor came")
+        time.sleep(1)
+    gpus, cores = int(sum(node.get("GPU", 0) for node in nodes)), [int(node["CPU"]) for node in nodes]
+    least = max(1, min(cores))
+    width = settings.propagators or gpus or max(1, sum(cores) // THREADS)
     matchers = settings.matchers or width
-    share = 0.5 if gpus else 0.0
-    propagator_gpus = share if settings.propagator_gpus is None else settings.propagator_gpus
-    matcher_gpus = share if settings.matcher_gpus is None else settings.matcher_gpus
+    propagator_gpus, matcher_gpus = _shares(settings, gpus, width, matchers)
     # Whatever the pool sizes: sums of one thread and of several round differently, and no picture may depend on how many actors there are.
-    threads = settings.threads or min(THREADS, cores)
-    log.info("%d propagators (%g GPU), %d matchers (%g GPU), %d threads", width, propagator_gpus, matchers, matcher_gpus, threads)
-    made: list[Any] = []
+    threads = settings.threads or min(THREADS, least)
+    # Half of a node's store for what waits, the rest for evidence and for what is on its way.
+    store = min(node.get("object_store_memory", 1 << 30) for node in nodes)
+    holding = [node for node in nodes if not propagator_gpus or node.get("GPU", 0) >= propagator_gpus] or nodes
+    room = max(int(node.get("GPU", 0) / propagator_gpus) for node in holding) if propagator_gpus else -(-width // len(holding))
+    on_one_node = max(1, min(width, room))
+    return Sizes(width, matchers, propagator_gpus, matcher_gpus, threads, max(1, int(store / on_one_node / 2) >> 20))
 
-    def actor(kind: type, *arguments: Any, gpu: float = 0.0, cpu: float = 0.05, repeat: int = 0) -> Any:
-        env = dict(_MALLOC)
-        if not gpu:
-            # num_gpus=0 hides nothing: an actor without a GPU would still see, and fill, the first one.
-            env["CUDA_VISIBLE_DEVICES"] = ""
-        options = {"num_cpus": cpu, "num_gpus": gpu, "max_restarts": -1, "max_task_retries": repeat, "runtime_env": {"env_vars": env}}
-        made.append(ray.remote(kind).options(**options).remote(*arguments))
-        return made[-1]
 
-    try:
-        pool = [actor(Matcher, threads, gpu=matcher_gpus, cpu=0.2, repeat=3) for _ in range(matchers)]
-        shared = tuple(pool)
-        result = [
-            Lane(actor(writer), actor(Propagator, threads, gpu=propagator_gpus, cpu=0.4), actor(Decoder), shared) for _ in range(width)
-        ]
-        yield result
-    finally:
-        for one in made:
-            ray.kill(one)
+def _shares(settings: PoolSettings, gpus: int, lanes: int, matchers: int) -> tuple[float, float]:
+    """GPUs for each propagator and each matcher: half of one each where there are enough, less where more actors are asked for."""
+    ours, theirs = settings.propagator_gpus, settings.matcher_gpus
+    if not gpus:
+        return ours or 0.0, theirs or 0.0
+    if ours is None:
+        left = gpus - (theirs or 0.0) * matchers
+        ours = left / (lanes if theirs is not None else lanes + matchers)
+    if theirs is None:
+        theirs = (gpus - ours * lanes) / matchers
+    ours = min(ours, 0.5) if settings.propagator_gpus is None else ours
+    theirs = min(theirs, 0.5) if settings.matcher_gpus is None else theirs
+    if (settings.propagator_gpus is None and ours <= 0) or (settings.matcher_gpus is None and theirs <= 0):
+        # On the CPU they would be a hundred times slower, and nobody would know why.
+        hint = "--gpus-per-propagator and --gpus-per-matcher that fit, or fewer --propagators"
+        raise ConfigError(f"{lanes} lanes and {matchers} matchers do not fit on {gpus} GPUs", hint=hint)
+    # Ray counts in ten thousandths; rounded up, the last actor would find no room.
+    return int(ours * 10000) / 10000, int(theirs * 10000) / 10000
+
+
+def computes_on(settings: PoolSettings) -> str:
+    """Kind of device that the actors use, "cuda" or "cpu". Raises as :func:`sizes`."""
+    return "cuda" if sizes(settings).propagator_gpus else "cpu"

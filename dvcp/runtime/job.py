@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -23,22 +22,24 @@ from dvcp.media.profiles import MASTER, Profile, profile_for, profile_of
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
 from dvcp.methods.base import Method
-from dvcp.runtime import driver, guess
-from dvcp.runtime.actors import Lane, Progress, Work
-from dvcp.runtime.cluster import PoolSettings, connected, lanes
+from dvcp.runtime import guess
+from dvcp.runtime.cluster import PoolSettings
+from dvcp.runtime.driver import Driver, Report, driving
 from dvcp.runtime.look import Look, look, told
-from dvcp.runtime.plan import Planner, Segment
+from dvcp.runtime.plan import Planner, Segment, missing
 from dvcp.runtime.references import Assignment, Missing, assign
+from dvcp.runtime.work import Work
 from dvcp.shots.references import Picture, find_references
 from dvcp.shots.survey import Character
 from dvcp.shots.timeline import ShotList
 from dvcp.store import files
 from dvcp.store.ledger import Ledger, SegmentRecord
-from dvcp.store.output import Output, claim, free_space
+from dvcp.store.output import Output, abort_stale_uploads, claim, free_space
 from dvcp.store.provenance import damaged_frames, provenance, write_provenance, write_pts
+from dvcp.store.scratch import scratch
+from dvcp.store.secrets import Secrets
 
 log = logging.getLogger(__name__)
-Report = Callable[[Segment, Progress | SegmentRecord | None], None]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Job:
 
     def todo(self) -> list[Segment]:
         """Segments not yet in the ledger (and the scouts they need)."""
-        return driver.missing(self.plan, self.ledger)
+        return missing(self.plan, self.ledger)
 
 
 def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
@@ -195,29 +196,28 @@ def windows_ahead(info: VideoInfo, window: int, memory_mb: int) -> int:
     return max(1, min(4, (memory_mb << 20) // (2 * size)))
 
 
-def _work(job: Job) -> Work:
-    settings, info = job.settings, job.info
-    ahead = windows_ahead(info, job.window, settings.memory_mb)
-    return Work(info, settings.method, tuple(sorted(settings.options.items())), job.output.ledger_url, ahead)
-
-
-def propagate(job: Job, report: Report, free: Sequence[Lane] | None = None) -> list[SegmentRecord]:
+def propagate(
+    job: Job, report: Report, driver: Driver | None = None, todo: Sequence[Segment] | None = None
+) -> list[SegmentRecord]:
     """Compute what the ledger lacks. Safe to call again after anything.
 
     Args:
-        free: actors to use, from :func:`dvcp.runtime.cluster.lanes`: a start of them costs seconds, which many short films can share.
-            Without them the job has its own, gone at its end.
+        driver: its actors serve other films too: a start of them costs seconds. Without it the job has its own, gone at its end.
+        todo: from :meth:`Job.todo`, where it was asked already.
 
     Raises:
         DvcpError: what could not be mended; finished segments stay.
     """
-    todo = job.todo()
+    todo, settings = job.todo() if todo is None else todo, job.settings
     if not todo:
         return []
-    if free:
-        return driver.run(todo, _work(job), free, report, silence_s=job.settings.silence_s)
-    with connected(job.settings.pools), lanes(job.settings.pools) as own:
-        return driver.run(todo, _work(job), own, report, silence_s=job.settings.silence_s)
+    if driver is None:
+        with driving(settings.pools) as own:
+            return propagate(job, report, own, todo)
+    ahead = windows_ahead(job.info, job.window, min(settings.memory_mb, driver.open_mb))
+    options, secrets = tuple(sorted(settings.options.items())), Secrets.of_environment()
+    work = Work(job.info, settings.method, options, job.output.ledger_url, ahead, secrets=secrets)
+    return driver.run(work, todo, report, silence_s=settings.silence_s)
 
 
 def deliver(job: Job) -> list[str]:
@@ -238,20 +238,21 @@ def deliver(job: Job) -> list[str]:
         records.append(record)
     local_out = files.local_path(job.output.file_url)
     folder = os.path.dirname(local_out) if local_out else None
-    with tempfile.TemporaryDirectory(prefix=".dvcp-", dir=folder) as scratch:
+    with scratch(folder) as room:
         parts = []
         for k, record in enumerate(records):
             url = ledger.segment_url(record)
             path = files.local_path(url)
             if path is None:
-                path = os.path.join(scratch, f"{k:06d}.mkv")
+                path = os.path.join(room, f"{k:06d}.mkv")
                 files.fetch_file(url, path)
             parts.append((path, record.span))
         profile = profile_of(job.settings.profile)
-        joined = os.path.join(scratch, "joined" + profile.suffix)
+        joined = os.path.join(room, "joined" + profile.suffix)
         mark = Mark(job.source_digest, recipe(record.key for record in records))
         warnings += assemble(parts, job.info, joined, profile, mark.tags())
         digest = files.put_file(joined, job.output.file_url)
+    abort_stale_uploads(job.output)
     write_pts(job.output, job.info.frames)
     write_provenance(job.output, _provenance(job, records, digest))
     ledger.prune({s.key for s in job.segments} | {state for s in job.plan for state in s.gives})

@@ -12,7 +12,7 @@ from dvcp.loop import Interval, intervals, leg_windows
 from dvcp.media.probe import VideoInfo
 from dvcp.shots.survey import Character, Kind
 from dvcp.shots.timeline import ShotList
-from dvcp.store.ledger import AS_IT_IS, BY_FIELDS, SegmentIdentity
+from dvcp.store.ledger import AS_IT_IS, BY_FIELDS, Ledger, SegmentIdentity
 from dvcp.timing import Span
 
 #: version of everything that decides pixels besides the method: change it and every ledger starts anew
@@ -82,6 +82,11 @@ class Segment:
     @property
     def key(self) -> str:
         return self.identity.key
+
+    @property
+    def frames(self) -> int:
+        """How long it takes, in frames."""
+        return len(self.span)
 
     @property
     def coloured(self) -> bool:
@@ -240,6 +245,22 @@ class Planner:
             engine=self._engine(whole),
         )
         return Segment(identity, shot, span, painted, legs, blend, scout)
+
+
+def missing(plan: Sequence[Segment], ledger: Ledger) -> list[Segment]:
+    """Segments of ``plan`` still to be computed, in order: those without a record, and whatever those need the state of."""
+    todo = {s.key for s in plan if not s.scout}
+    todo -= ledger.present(todo)
+    wanted = {state for s in plan if s.key in todo and not s.scout for state in s.needs}
+    out: list[Segment] = []
+    # Backwards, so that a needed state makes its giver needed, and the giver's own needs are seen after it. Scouts of one chain stand in
+    # the order they run, forward chains too: a giver always stands before its taker.
+    for segment in reversed(plan):
+        gives = {state for state in segment.gives & wanted if ledger.get_state(state) is None}
+        if gives or (segment.key in todo and not segment.scout):
+            wanted |= segment.needs
+            out.append(segment)
+    return out[::-1]
 
 
 def _of_fields(state: str | None) -> str | None:

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,23 @@ from dvcp.media.probe import VideoInfo, probe_colour
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
 from dvcp.methods.networks import Networks
-from dvcp.runtime import driver
-from dvcp.runtime.actors import Lane, Progress, Work
-from dvcp.runtime.cluster import PoolSettings, connected, lanes
+from dvcp.runtime.board import Board, Shown
+from dvcp.runtime.cluster import PoolSettings
+from dvcp.runtime.driver import Driver, driving
 from dvcp.runtime.job import windows_ahead
-from dvcp.runtime.plan import ENGINE, Planner, ReferenceSource, Segment
+from dvcp.runtime.plan import ENGINE, Planner, ReferenceSource, Segment, missing
 from dvcp.runtime.record import Recorder
+from dvcp.runtime.work import Progress, Work
 from dvcp.shots.detect import detect_shots
 from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots
 from dvcp.store import files
 from dvcp.store.intermediates import SCHEMA_VERSION, Shard, write_manifest
 from dvcp.store.ledger import Ledger, SegmentRecord
+from dvcp.store.secrets import Secrets, redact
 
 log = logging.getLogger(__name__)
+#: films open at a time: each is a few MB here, and the lanes must never wait for the next
+FILMS = 8
 
 
 @dataclass(frozen=True)
@@ -155,44 +158,62 @@ def compute_film(
     settings: PrecomputeSettings,
     made: dict[str, Any],
     source: str,
-    idle: SimpleQueue[Sequence[Lane]],
+    driver: Driver,
+    board: Board,
     report: Callable[[str, int, int], None],
 ) -> Outcome:
     """Compute what the dataset lacks of one film. What a person can mend stays with it: finished shards stay, and the outcome says why.
 
     Args:
-        idle: lanes to take and put back, from :func:`shared_out`.
+        driver: its actors, which :class:`dvcp.runtime.record.Recorder` ends.
+        board: where those look who want to know how the run stands.
         report: see :func:`precompute`.
     """
+    with board.film(source, f"{settings.out}/") as shown:
+        outcome = _compute(settings, made, source, driver, shown, report)
+        if outcome.error:
+            shown.failed()
+        return outcome
+
+
+def _compute(
+    settings: PrecomputeSettings,
+    made: dict[str, Any],
+    source: str,
+    driver: Driver,
+    shown: Shown,
+    report: Callable[[str, int, int], None],
+) -> Outcome:
     film, name, records = None, stem(source), list[SegmentRecord]()
 
-    def progress(_segment: Segment, item: Progress | SegmentRecord | None) -> None:
+    def progress(segment: Segment, item: Progress | SegmentRecord | None) -> None:
+        shown.report(segment, item)
         if isinstance(item, Progress):
             report(name, item.frames, 0)
         elif item is not None:
             records.append(item)
 
-    error, free = "", idle.get()
+    error = ""
     try:
         film = prepare(settings, source, made)
-        todo = driver.missing(film.plan, Ledger(settings.out))
+        todo = missing(film.plan, Ledger(settings.out))
+        shown.expects(sum(segment.frames for segment in film.plan), todo)
         report(name, 0, sum(len(window) for segment in todo for window in segment.legs[0].windows))
-        ahead = windows_ahead(film.info, film.window, settings.memory_mb)
-        work = Work(film.info, settings.method, tuple(sorted(settings.options.items())), files.absolute(settings.out), ahead)
+        ahead = windows_ahead(film.info, film.window, min(settings.memory_mb, driver.open_mb))
+        options, secrets = tuple(sorted(settings.options.items())), Secrets.of_environment()
+        work = Work(film.info, settings.method, options, files.absolute(settings.out), ahead, secrets=secrets)
         if todo:
             # One damaged frame costs its segment, and not the rest of the reel.
-            driver.run(todo, work, free, progress, past_damage=True)
+            driver.run(work, todo, progress, past_damage=True)
         log.info("%s: %d shards, %d of them computed now", name, len(film.plan), len(todo))
     except DvcpError as problem:
-        error = str(problem)
-    finally:
-        idle.put(free)
+        error = redact(str(problem))
     return Outcome(source, film, sum(r.frames for r in records), error)
 
 
 def broken(source: str, problem: BaseException) -> Outcome:
     """The outcome of a film that something unforeseen stopped: a night of films must not be lost to what one makes a library do."""
-    return Outcome(source, error=f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}")
+    return Outcome(source, error=redact(f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}"))
 
 
 def finish(settings: PrecomputeSettings, made: dict[str, Any], outcomes: Sequence[Outcome]) -> list[Shard]:
@@ -227,17 +248,17 @@ def precompute(
         DvcpError: of the dataset itself: other settings, weights, storage, cluster.
     """
     made = open_dataset(settings)
-    with connected(settings.pools), lanes(settings.pools, Recorder) as free:
-        idle = shared_out(free, len(sources))
+    with driving(settings.pools, Recorder) as driver, Board(driver.snapshot) as board:
+        board.expect(len(sources))
 
         def one(source: str) -> Outcome:
             try:
-                return compute_film(settings, made, source, idle, report)
+                return compute_film(settings, made, source, driver, board, report)
             except Exception as problem:
                 log.debug("%s", source, exc_info=True)
                 return broken(source, problem)
 
-        pool = ThreadPoolExecutor(idle.qsize())
+        pool = ThreadPoolExecutor(min(len(sources), FILMS))
         try:
             outcomes = list(pool.map(one, sources))
         except BaseException:
@@ -246,12 +267,3 @@ def precompute(
             raise
         pool.shutdown()
     return finish(settings, made, outcomes), [o.error for o in outcomes if o.error]
-
-
-def shared_out(free: Sequence[Lane], films: int) -> SimpleQueue[Sequence[Lane]]:
-    """Groups of lanes for films to take and put back: many short films keep more lanes busy than the segments of one can."""
-    idle: SimpleQueue[Sequence[Lane]] = SimpleQueue()
-    parts = max(1, min(len(free), films))
-    for k in range(parts):
-        idle.put(free[k::parts])
-    return idle

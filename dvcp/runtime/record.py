@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 
@@ -18,11 +17,13 @@ from dvcp.media.probe import VideoInfo
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import stem
 from dvcp.ops.codes import to_codes
-from dvcp.runtime.actors import Actor, Lane, Progress, Work
+from dvcp.runtime.actors import Actor
 from dvcp.runtime.plan import Segment
+from dvcp.runtime.work import Lane, Progress, Work
 from dvcp.store.intermediates import Row, RowWriter
 from dvcp.store.ledger import Ledger, SegmentRecord
 from dvcp.store.provenance import environment
+from dvcp.store.scratch import scratch
 from dvcp.timing import Span
 
 #: frames of true colour read at a time
@@ -37,6 +38,7 @@ class Recorder(Actor):
 
         Raises: whatever reading, proposing or storing raised; RayActorError when the propagator died.
         """
+        work.secrets.apply()
         began, info, identity = time.monotonic(), work.info, segment.identity
         if not segment.legs:
             return
@@ -44,7 +46,7 @@ class Recorder(Actor):
         reference = segment.legs[0].references[0].frame
         assert reference is not None
         try:
-            with tempfile.TemporaryDirectory(prefix="dvcp-") as folder:
+            with scratch() as folder:
                 path, truth, count = os.path.join(folder, "segment.parquet"), None, 0
                 with RowWriter(path) as out:
                     for block in stream:

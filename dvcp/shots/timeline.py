@@ -15,6 +15,7 @@ from dvcp import timecode
 from dvcp.errors import ConfigError, ShotListError
 from dvcp.shots import formats
 from dvcp.store import files
+from dvcp.store.secrets import redact
 from dvcp.timecode import Timecode
 from dvcp.timing import Span
 
@@ -125,7 +126,7 @@ def write_shots(shots: ShotList, url: str, start: str | None = None) -> None:
         StoreError: the place cannot be written.
     """
     rows = [formats.Row(shot.span.first, shot.span.stop - 1, shot.key) for shot in shots.shots]
-    data = formats.of(url).encode(rows, formats.Film(shots.source, shots.rate, shots.frames, _start(start, shots)))
+    data = formats.of(url).encode(rows, formats.Film(redact(shots.source), shots.rate, shots.frames, _start(start, shots)))
     files.put_bytes(data, url)
 
 

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from dvcp.errors import StoreError
 from dvcp.store import files
 from dvcp.store.fixity import sha256_file, sha256_url
+from dvcp.store.secrets import redact, redacted
 from dvcp.timing import Span
 
 log = logging.getLogger(__name__)
@@ -187,10 +188,21 @@ class Ledger:
 
     def records(self) -> list[SegmentRecord]:
         """Every record :meth:`get` would return, in film order."""
-        keys = [name.removesuffix(".json") for name in files.list_names(files.join(self.url, "ledger")) if name.endswith(".json")]
+        return sorted(self._whole(self._recorded()), key=lambda record: (record.span, record.key))
+
+    def present(self, keys: Iterable[str]) -> set[str]:
+        """Those of ``keys`` that :meth:`get` would return a record of: two listings, and one request for each record that is there."""
+        return {record.key for record in self._whole(self._recorded() & set(keys))}
+
+    def _recorded(self) -> set[str]:
+        names = files.list_names(files.join(self.url, "ledger"))
+        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+
+    def _whole(self, keys: set[str]) -> list[SegmentRecord]:
+        if not keys:
+            return []
         sizes = {f"segments/{name}": length for name, length in files.list_sizes(files.join(self.url, "segments")).items()}
-        whole = [record for record in _each(self._read, keys) if record and sizes.get(record.file) == record.bytes]
-        return sorted(whole, key=lambda record: (record.span, record.key))
+        return [record for record in _each(self._read, sorted(keys)) if record and sizes.get(record.file) == record.bytes]
 
     def commit(self, record: SegmentRecord, local: files.PathLike) -> SegmentRecord:
         """Store the finished segment file ``local`` and then its record. Returns the record as stored."""
@@ -201,7 +213,7 @@ class Ledger:
         if files.put_file(local, files.join(self.url, name)) != digest:
             raise StoreError("the segment changed while it was being stored", file=os.fspath(local), hint="run again")
         done = replace(record, file=name, sha256=digest, bytes=os.path.getsize(local), created=_now())
-        files.put_bytes(json.dumps(done.to_json(), indent=1).encode(), self._record_url(record.key))
+        files.put_bytes(json.dumps(redacted(done.to_json()), indent=1).encode(), self._record_url(record.key))
         return done
 
     def check(self, record: SegmentRecord) -> bool:
@@ -228,7 +240,7 @@ class Ledger:
             with np.load(io.BytesIO(data), allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-            log.warning("%s: damaged state ignored: %s", self._state_url(key), error)
+            log.warning("%s: damaged state ignored: %s", redact(self._state_url(key)), error)
             return None
 
     def remove_states(self, keys: Iterable[str]) -> None:
@@ -246,7 +258,7 @@ class Ledger:
         ]
         for url in doomed:
             files.remove(url)
-        for folder in ("ledger", "segments", "states"):
+        for folder in ("ledger", "segments", "states") if files.local_path(self.url) else ("",):  # a store lists a whole prefix at once
             files.remove_stale_parts(files.join(self.url, folder))
         return len(doomed)
 
@@ -260,7 +272,7 @@ class Ledger:
             if record.key != key:
                 raise ValueError(f"its fields belong to key {record.key}")
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-            log.warning("%s: damaged record ignored: %s: %s", url, type(error).__name__, error)
+            log.warning("%s: damaged record ignored: %s: %s", redact(url), type(error).__name__, error)
             return None
         return record
 

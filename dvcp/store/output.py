@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dvcp.errors import ConfigError, StoreError
-from dvcp.store import files
+from dvcp.store import files, uploads
+from dvcp.store.explain import guard
+from dvcp.store.remote import Remote
+from dvcp.store.secrets import redact
 
 _CHOOSE = "choose another --out or remove it"
 
@@ -73,7 +76,7 @@ def claim(output: Output, source_digest: str, source_name: str) -> None:
         source_name: for people; not compared, so a renamed source resumes.
 
     Raises:
-        StoreError: output or folder were made from something else, or cannot be written.
+        StoreError: output or folder were made from something else, cannot be claimed, or cannot be written.
     """
     url = output.report_url("source.json")
     wanted = {"source_sha256": source_digest, "output": output.name}
@@ -81,9 +84,11 @@ def claim(output: Output, source_digest: str, source_name: str) -> None:
     if found is None:
         if files.exists(output.file_url):
             raise StoreError("exists and was not made by dvcp", file=output.file_url, hint=_CHOOSE)
-        body = json.dumps(wanted | {"source": source_name}, indent=1).encode()
+        body = json.dumps(wanted | {"source": redact(source_name)}, indent=1).encode()
         if not files.put_bytes(body, url, exclusive=True):
             found = files.get_bytes(url)  # another run was a moment faster; it may be of the same film
+            if found is None:
+                raise StoreError("another run's claim came and went", file=url, hint="let no other run use this --out, then run again")
     if found is not None:
         _compare(output, found, wanted)
     opened = {"opened": datetime.now(UTC).isoformat(timespec="seconds"), "host": socket.gethostname(), "pid": os.getpid()}
@@ -91,6 +96,17 @@ def claim(output: Output, source_digest: str, source_name: str) -> None:
     folder = files.local_path(files.split(output.file_url)[0])
     if folder and not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError("permission denied", file=folder, hint="check the owner and the mode of the folder")
+
+
+def abort_stale_uploads(output: Output) -> None:
+    """Abort what killed processes left on S3 of the output file itself: its multipart uploads that began more than a day ago.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    if files.local_path(output.file_url) is None:
+        with guard(output.file_url):
+            uploads.abort_uploads(Remote(output.file_url), exact=True)
 
 
 def free_space(url: str) -> int | None:

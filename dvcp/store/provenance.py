@@ -20,6 +20,7 @@ from dvcp.errors import StoreError
 from dvcp.store import files
 from dvcp.store.ledger import AS_IT_IS, BY_FIELDS, SegmentRecord
 from dvcp.store.output import Output
+from dvcp.store.secrets import redacted
 from dvcp.timing import FrameTable, Span
 
 #: of ``provenance.json``; 2 added what each shot was made with, and the identity of each segment
@@ -142,9 +143,10 @@ def _coloured(shot: Span, records: Sequence[SegmentRecord], whole: tuple[str, st
 
 
 def write_provenance(output: Output, data: Mapping[str, Any]) -> str:
-    """Store ``data`` as ``provenance.json`` beside the output. Returns its URL. Raises StoreError."""
+    """Store ``data`` without secrets as ``provenance.json`` beside the output. Returns its URL. Raises StoreError."""
     url = output.report_url("provenance.json")
-    files.put_bytes(json.dumps(data, indent=1, ensure_ascii=False).encode(), url)
+    # Addresses, settings and warnings come from command lines, where people put signed URLs and keys.
+    files.put_bytes(json.dumps(redacted(data), indent=1, ensure_ascii=False).encode(), url)
     return url
 
 

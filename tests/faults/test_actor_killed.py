@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dvcp.runtime.actors import Lane, Progress
+from dvcp.runtime.driver import Driver
 from dvcp.runtime.job import JobSettings, deliver, prepare, propagate
+from dvcp.runtime.work import Progress
 from tests.films import framemd5, make_film, small_weights
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ def kill(kind: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory, actors: list[Lane]) -> dict[str, tuple[JobSettings, list[bytes]]]:
+def calm(tmp_path_factory: pytest.TempPathFactory, actors: Driver) -> dict[str, tuple[JobSettings, list[bytes]]]:
     """By method: a job, and the frames it makes when nothing happens."""
     folder = tmp_path_factory.mktemp("calm")
     film = make_film(folder, lengths=(44, 20), painted=((0,), (10,)))
@@ -53,7 +54,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory, actors: list[Lane]) -> dict[s
     ("kind", "method"),
     [("Propagator", "exemplar"), ("Matcher", "exemplar"), ("Decoder", "dvcp"), ("Writer", "dvcp"), ("Propagator", "dvcp")],
 )
-def test_run_survives(tmp_path: Path, actors: list[Lane], calm: dict[str, tuple[JobSettings, list[bytes]]], kind: str, method: str) -> None:
+def test_run_survives(tmp_path: Path, actors: Driver, calm: dict[str, tuple[JobSettings, list[bytes]]], kind: str, method: str) -> None:
     settings, wanted = calm[method]
     job = prepare(replace(settings, out=str(tmp_path / "killed.mkv")))
     killed, again = [], []

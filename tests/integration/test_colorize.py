@@ -22,7 +22,7 @@ from dvcp.media.stills import read_still, reference_from_still, write_still
 from dvcp.methods import create
 from dvcp.methods.base import Reference
 from dvcp.runtime import guess
-from dvcp.runtime.actors import Lane
+from dvcp.runtime.driver import Driver
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.references import Missing
 from dvcp.shots.timeline import read_shots
@@ -37,7 +37,7 @@ Run = Callable[[JobSettings], tuple[Job, int]]
 
 
 @pytest.fixture(scope="module")
-def run(actors: list[Lane]) -> Run:
+def run(actors: Driver) -> Run:
     """Runs a whole job on the module's actors; the job, and how many segments it computed."""
 
     def run(settings: JobSettings) -> tuple[Job, int]:

@@ -20,7 +20,7 @@ from dvcp.delivery.verify import verify_bag
 from dvcp.media.probe import probe
 from dvcp.media.source import content_digest
 from dvcp.methods import create
-from dvcp.runtime.actors import Lane
+from dvcp.runtime.driver import Driver
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.plan import ENGINE
 from dvcp.store import files
@@ -33,7 +33,7 @@ def dvcp(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "dvcp.cli", *map(str, arguments)], capture_output=True, text=True, timeout=280)
 
 
-def run(actors: list[Lane], film: Film, out: Path, method: str, **more: object) -> Job:
+def run(actors: Driver, film: Film, out: Path, method: str, **more: object) -> Job:
     job = prepare(JobSettings(str(film.gray), str(film.stills), str(out), method=method, segment_frames=16, **more))  # type: ignore[arg-type]
     propagate(job, lambda *_: None, actors)
     deliver(job)
@@ -46,11 +46,11 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
 
 
 @pytest.fixture(scope="module")
-def master(actors: list[Lane], film: Film) -> str:
+def master(actors: Driver, film: Film) -> str:
     return run(actors, film, film.gray.with_name("out.mkv"), "copy").output.file_url
 
 
-def test_a_job_marks_its_master_and_tells_all_of_each_shot(actors: list[Lane], film: Film, tmp_path: Path) -> None:
+def test_a_job_marks_its_master_and_tells_all_of_each_shot(actors: Driver, film: Film, tmp_path: Path) -> None:
     weights = {"weights": str(small_weights(tmp_path / "w.safetensors"))}
     job = run(actors, film, tmp_path / "out.mkv", "dvcp", options=weights)
     assert verify_output(job.output.file_url, str(film.gray))[1] == []
@@ -79,7 +79,7 @@ def test_a_bag_in_an_object_store_is_a_bag_when_it_is_fetched(master: str, film:
     assert any("shots.csv: sha256 is not" in problem for problem in verify_bag(url).problems)
 
 
-def test_a_film_without_colour_is_delivered_too(actors: list[Lane], film: Film, tmp_path: Path) -> None:
+def test_a_film_without_colour_is_delivered_too(actors: Driver, film: Film, tmp_path: Path) -> None:
     job = run(actors, film, tmp_path / "gray.mkv", "gray")
     deliver_bag(job.output.file_url, str(film.gray), str(tmp_path / "bag"), ["access"])
     assert bagit.Bag(str(tmp_path / "bag")).validate() and verify_bag(str(tmp_path / "bag"), str(film.gray)).problems == ()

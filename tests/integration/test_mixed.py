@@ -19,7 +19,7 @@ from dvcp.media.reader import FrameReader, damaged_luma
 from dvcp.media.stills import frame_to_rgb, read_still, reference_from_still, write_still
 from dvcp.methods import create
 from dvcp.methods.fields import by_fields
-from dvcp.runtime.actors import Lane
+from dvcp.runtime.driver import Driver
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.references import Missing
 from dvcp.shots.names import still_name
@@ -58,7 +58,7 @@ def reel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def job(reel: tuple[Path, Path], actors: list[Lane]) -> Job:
+def job(reel: tuple[Path, Path], actors: Driver) -> Job:
     film, stills = reel
     done = prepare(JobSettings(str(film), str(stills), str(film.with_name("out.mkv")), "flow", missing=Missing.GRAY, segment_frames=16))
     propagate(done, lambda *_: None, actors)

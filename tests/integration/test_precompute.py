@@ -115,6 +115,7 @@ def test_a_damaged_frame_costs_its_roll_out_and_not_the_film(tmp_path: Path, wei
 
 
 def test_the_flow_names_what_failed_and_goes_on_where_it_was(tmp_path: Path, weights: str, prefect_here: None) -> None:
+    from pipelines.parameters import PrecomputeParameters
     from pipelines.precompute import precompute_archive
 
     films = tmp_path / "films"
@@ -123,7 +124,9 @@ def test_the_flow_names_what_failed_and_goes_on_where_it_was(tmp_path: Path, wei
     (films / "broken.mkv").write_bytes(b"\x1aE\xdf\xa3 no film")
 
     def run() -> tuple[bool, list[dict[str, object]]]:
-        state = precompute_archive(str(films), str(tmp_path / "set"), options={"weights": weights}, return_state=True)
+        state = precompute_archive(
+            PrecomputeParameters(sources=str(films), out=str(tmp_path / "set"), options={"weights": weights}), return_state=True
+        )
         return state.is_completed(), state.data if isinstance(state.data, list) else state.result(raise_on_failure=False)
 
     completed, rows = run()

@@ -7,13 +7,16 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+from av.container import InputContainer
+from fsspec.implementations.memory import MemoryFileSystem
 
-from dvcp.errors import ConfigError, DvcpError, MediaError
+from dvcp.errors import ConfigError, DvcpError, MediaError, ReadFailed
+from dvcp.media import source
 from dvcp.media.probe import probe
 from dvcp.media.reader import FrameReader
 from dvcp.media.source import content_digest, find_sources, is_url, open_bytes, open_input, stem
 from dvcp.media.stills import read_still
+from dvcp.store.ranged import RangedFile
 from dvcp.timing import Span
 from tests.unit.media_clips import make_film, noise
 
@@ -69,13 +72,6 @@ def test_decoder_threads_are_capped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             assert container.streams.video[0].codec_context.thread_count == int(value)
 
 
-class _FailingFile(MemoryFile):  # type: ignore[misc]
-    def read(self, size: int = -1) -> bytes:
-        if self.tell() + max(size, 0) > FailingStore.limit:
-            raise OSError(5, "connection reset by peer")
-        return bytes(super().read(size))
-
-
 class FailingStore(MemoryFileSystem):  # type: ignore[misc]
     """Object storage whose connection breaks beyond a number of bytes."""
 
@@ -86,9 +82,10 @@ class FailingStore(MemoryFileSystem):  # type: ignore[misc]
     def _strip_protocol(cls, path: str) -> str:
         return str(super()._strip_protocol(path.replace("failing://", "memory://")))
 
-    def _open(self, path: str, mode: str = "rb", **kwargs: object) -> MemoryFile:
-        plain = super()._open(self._strip_protocol(path), mode, **kwargs)
-        return _FailingFile(self, path, plain.getvalue()) if mode == "rb" else plain
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: object) -> bytes:
+        if (end or 0) > FailingStore.limit:
+            raise OSError(5, "connection reset by peer")
+        return bytes(super().cat_file(self._strip_protocol(path), start=start, end=end))
 
 
 def test_a_connection_that_breaks_is_a_media_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +104,24 @@ def test_a_connection_that_breaks_is_a_media_error(tmp_path: Path, monkeypatch: 
         reader.luma(Span(0, 4))
         with pytest.raises(MediaError, match=r"frame \d+: cannot be read"):
             reader.luma(Span(0, 60))
+
+
+def test_a_connection_that_breaks_while_the_index_is_sought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("failing", FailingStore, clobber=True)
+    path = make_film(tmp_path / "a.mkv", noise(60, 96, 96))
+    with fsspec.open("memory://reel/g.mkv", "wb") as file:
+        file.write(Path(path).read_bytes())
+    parsed = source._parsed
+
+    def cut(url: str, file: RangedFile) -> InputContainer:
+        container = parsed(url, file)
+        file._blocks.clear()  # as after a long search for the streams
+        monkeypatch.setattr(FailingStore, "limit", 0)
+        return container
+
+    monkeypatch.setattr(source, "_parsed", cut)
+    with pytest.raises(ReadFailed, match=r"failing://reel/g\.mkv: cannot be read: .*connection reset"), open_input("failing://reel/g.mkv"):
+        pass
 
 
 def test_pipes_and_devices_are_refused_before_they_are_opened(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.reader import FrameReader
 from dvcp.methods.base import Evidence, Method, Reference, Window
 from dvcp.runtime import actors
-from dvcp.runtime.actors import Lane, Propagator, Work
+from dvcp.runtime.actors import Propagator
 from dvcp.runtime.plan import Leg, Planner, ReferenceSource
+from dvcp.runtime.work import Lane, Work
 from dvcp.shots.timeline import from_cuts
 from dvcp.timing import Span
 from tests.films import make_film
@@ -60,7 +61,7 @@ def test_segments_equal_the_plain_loop_bit_for_bit(
     work = Work(info, "trail", (), str(tmp_path / "x.dvcp"), 1)
     found, streamed, loop = {}, Trail(), Trail()
     for segment in plan:
-        blocks = list(Alone(streamed, luma, references).colour(work, segment, Lane(None, None, None, ())))
+        blocks = list(Alone(streamed, luma, references).colour(work, segment, Lane("alone", None, None, None, ())))
         assert segment.scout == (not blocks)
         assert [frame for span, _, _ in blocks for frame in span] == ([] if segment.scout else list(segment.span))
         found |= {span.first: chroma for span, chroma, _ in blocks}

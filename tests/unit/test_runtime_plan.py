@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from dvcp.media.probe import probe
-from dvcp.runtime.driver import missing
-from dvcp.runtime.plan import Planner, ReferenceSource, Segment
+from dvcp.runtime.plan import Planner, ReferenceSource, Segment, missing
 from dvcp.shots.timeline import ShotList, from_cuts
 from dvcp.store.ledger import Ledger
 from dvcp.timing import Span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pickle
@@ -15,11 +16,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from dvcp.errors import StoreError
+from dvcp import pulse
+from dvcp.errors import ConfigError, StoreError
 from dvcp.store import files
 from dvcp.store.fixity import sha256_file, sha256_url
+from dvcp.store.retry import patience, retried
 
 DATA = bytes(range(256)) * 5000
 
@@ -195,3 +200,76 @@ def test_parent_is_a_file(tmp_path: Path) -> None:
     assert files.size(url) is None
     with pytest.raises(StoreError, match="file/x"):
         files.put_bytes(b"1", url, exclusive=True)
+
+
+class Lossy(MemoryFileSystem):  # type: ignore[misc]
+    """A store that loses the last byte of what is put, ``losses`` times."""
+
+    protocol = "lossy"
+    losses = 0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.replace("lossy://", "memory://")))
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: object) -> None:
+        super().pipe_file(path, self._some(value), mode=mode, **kwargs)
+
+    def put_file(self, lpath: str, rpath: str, **kwargs: object) -> None:
+        super().pipe_file(rpath, self._some(Path(lpath).read_bytes()))
+
+    @staticmethod
+    def _some(value: bytes) -> bytes:
+        Lossy.losses -= 1
+        return value[:-1] + b"?" if Lossy.losses >= 0 else value
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_what_is_stored_wrong_is_put_again(finished: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("lossy", Lossy, clobber=True)
+    url = f"lossy://lossy/{kind}"
+    put = (lambda: files.put_bytes(DATA, url)) if kind == "bytes" else (lambda: files.put_file(finished, url))
+    monkeypatch.setattr(Lossy, "losses", 2)
+    put()
+    assert files.get_bytes(url) == DATA
+    monkeypatch.setattr(Lossy, "losses", 99)
+    with pytest.raises(StoreError, match="keeps something else than what was sent"):
+        put()
+
+
+def test_patience_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVCP_STORE_PATIENCE", raising=False)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    assert patience() == 0
+    monkeypatch.setenv("DVCP_STORE_PATIENCE", "7.5")
+    assert patience() == 7.5
+    for wrong in ("soon", "-1", "inf", "nan"):
+        monkeypatch.setenv("DVCP_STORE_PATIENCE", wrong)
+        with pytest.raises(ConfigError, match="no number of seconds"):
+            patience()
+
+
+def test_only_what_may_pass_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVCP_STORE_PATIENCE", "60")
+    answers: list[Exception] = [ConnectionResetError(104, "reset"), TimeoutError(), OSError(errno.EBUSY, "SlowDown")]
+
+    def work() -> str:
+        if answers:
+            raise answers.pop(0)
+        return "done"
+
+    signs: list[float] = []
+    # Set aside after the test: other modules of this process look at it.
+    monkeypatch.setattr(pulse, "_send", lambda: signs.append(time.monotonic()))
+    assert retried("x://y", work) == "done"
+    assert signs, "waiting shows signs of life"
+    for lasting in (PermissionError("403"), FileNotFoundError("404"), OSError(errno.EIO, "disk"), StoreError("no"), ValueError("odd")):
+        calls: list[int] = []
+
+        def once(error: Exception = lasting, calls: list[int] = calls) -> None:
+            calls.append(1)
+            raise error
+
+        with pytest.raises(type(lasting)):
+            retried("x://y", once)
+        assert len(calls) == 1

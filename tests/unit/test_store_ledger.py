@@ -99,6 +99,17 @@ def test_commit_get_check(store_url: str, tmp_path: Path) -> None:
     assert ledger.check(done)
 
 
+def test_present_is_what_get_finds(store_url: str, tmp_path: Path) -> None:
+    ledger = Ledger(store_url)
+    whole, short, gone, torn = (ledger.commit(record_of(k), segment_file(tmp_path, b"segment")) for k in (0, 20, 40, 60))
+    files.put_bytes(b"segm", ledger.segment_url(short))
+    files.remove(ledger.segment_url(gone))
+    files.put_bytes(b"{", f"{store_url}/ledger/{torn.key}.json")
+    asked = [whole.key, short.key, gone.key, torn.key, record_of(80).key]
+    assert ledger.present(asked) == {key for key in asked if ledger.get(key)} == {whole.key}
+    assert ledger.present(asked[1:]) == ledger.present([]) == set()
+
+
 def test_damage_to_the_segment(store_url: str, tmp_path: Path) -> None:
     ledger = Ledger(store_url)
     done = ledger.commit(record_of(0), segment_file(tmp_path, b"segment"))

@@ -84,6 +84,14 @@ def test_claim_refuses_a_damaged_claim(tmp_path: Path, damage: bytes) -> None:
         claim(output, A, "reel.mp4")
 
 
+def test_a_claim_that_came_and_went(tmp_path: Path) -> None:
+    output = Output(f"{tmp_path}/film.mkv")
+    os.mkdir(output.ledger_url)
+    os.symlink("nowhere", output.report_url("source.json"))  # there for whoever wants to make it, not for whoever reads it
+    with pytest.raises(StoreError, match=r"source\.json: another run's claim came and went"):
+        claim(output, A, "reel.mp4")
+
+
 def test_racing_claims_have_one_winner(store_url: str) -> None:
     output = Output(files.join(store_url, "film.mkv"))
 
