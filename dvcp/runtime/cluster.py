@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -70,21 +71,23 @@ def connected(settings: PoolSettings, *, log_to_driver: bool = False) -> Iterato
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "200")
     # Ray says on stderr, at every start, that its cluster asks for a token: a cron job would mail that line each night.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
-    # And that outside the main thread it takes no SIGTERM, at each start of a command that has films side by side.
+    # And that outside the main thread it takes no SIGTERM, at each start.
     logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"log_to_driver": log_to_driver, "logging_level": logging.ERROR, "configure_logging": False}
-    try:
-        if settings.address:
-            ray.init(address=settings.address, **quiet)
-        else:
-            # "local": without it Ray joins whatever cluster somebody has started on this machine.
-            ray.init(address="local", include_dashboard=False, object_store_memory=1 << 30, **quiet)
-    except (ConnectionError, ValueError) as error:
-        raise ConfigError(f"no Ray cluster at {settings.address}: {one_line(error)}", hint="start one with `ray start --head`") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # "local": without it Ray joins whatever cluster somebody has started on this machine.
+    own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 1 << 30}
+    # A thread that outlives the connection: Linux kills Ray's servers when the thread that started them ends (PR_SET_PDEATHSIG), and one of
+    # several films' threads may end long before the others.
+    with ThreadPoolExecutor(1, "ray") as starter:
+        try:
+            starter.submit(ray.init, **({"address": settings.address} if settings.address else own), **quiet).result()
+        except (ConnectionError, ValueError) as error:
+            hint = "start one with `ray start --head`"
+            raise ConfigError(f"no Ray cluster at {settings.address}: {one_line(error)}", hint=hint) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 @dataclass(frozen=True)

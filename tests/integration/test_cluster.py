@@ -33,6 +33,25 @@ def test_workers_are_as_eager_as_the_command_and_go_with_it() -> None:
     assert lines["ENDED"] == "True"
 
 
+FROM_A_THREAD = """
+import ray, threading
+from contextlib import ExitStack
+from dvcp.runtime.cluster import PoolSettings, connected
+with ExitStack() as stack:
+    first = threading.Thread(target=lambda: stack.enter_context(connected(PoolSettings())))
+    first.start()
+    first.join()
+    print("SUM", ray.get(ray.remote(lambda: 1 + 1).remote(), timeout=60))
+print("ENDED", not ray.is_initialized())
+"""
+
+
+def test_ray_outlives_the_thread_that_first_needed_it() -> None:
+    """The first of several films may end long before the others, and Linux then killed the servers it had started."""
+    done = subprocess.run([sys.executable, "-c", FROM_A_THREAD], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and {"SUM 2", "ENDED True"} <= set(done.stdout.splitlines()), done.stdout + done.stderr
+
+
 def test_more_actors_change_no_bit_and_go_with_their_job(tmp_path: Path, cluster: None) -> None:
     film = make_film(tmp_path, lengths=(20, 20), painted=((3,), (0,)))
     base = JobSettings(str(film.gray), str(film.stills), "", options={"weights": str(small_weights(tmp_path / "w.safetensors"))})
