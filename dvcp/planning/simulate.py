@@ -163,7 +163,7 @@ class Simulation:
             self._wake(driver, len(pieces))
             yield self.whole[name]
             self.schedules[driver].remove(name)
-            done = max(0.0, passed - before - (self.midway or 0.0)) / after
+            done = max(0.0, passed - before - (self.midway or 0.0)) / after if after else 0.0
             # In pieces, or one film would keep the store from all others for as long as it takes.
             steps = max(1, math.ceil(size / PIECE))
             left = (1 - done) * steps

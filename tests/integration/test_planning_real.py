@@ -28,7 +28,8 @@ def taken(job: Job, lanes: int) -> float:
         while driver.snapshot()["lanes"][0] < lanes or driver.snapshot()["matchers"][0] < lanes:
             time.sleep(0.1)
         # The first call of an actor imports what it needs.
-        warm = planned(Path(job.settings.out).parent / f"warm{lanes}", "warm", 8 * lanes, lanes, SIMULATED)
+        out = Path(job.settings.out)
+        warm = planned(out.parent, f"{out.stem}-warm", 8 * lanes, lanes, SIMULATED)
         propagate(warm, lambda *_: None, driver)
         began = time.monotonic()
         propagate(job, lambda *_: None, driver)
@@ -45,10 +46,9 @@ def told(job: Job, lanes: int, segment: float) -> float:
     return run.run().seconds
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_one_lane_and_two_take_what_the_simulation_says(cluster: None, tmp_path: Path) -> None:
-    for lanes in (1, 2):
-        (tmp_path / f"warm{lanes}").mkdir()
     short = planned(tmp_path, "short", 12 * 8, 12, SIMULATED)
     # Of a segment of one frame painted and 7 matched and propagated, what is no sleep is the fixed cost.
     segment = max(0.0, taken(short, 1) / 12 - MATCH - PROPAGATE)
