@@ -17,6 +17,8 @@ from dvcp.colour import ColourSpec
 
 #: native samples of a luma plane: uint8 for 8 bit, uint16 (value in the low bits) above
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
+#: variable of processes that plan for others: the kind of device those compute on
+COMPUTES_ON = "DVCP_COMPUTES_ON"
 
 
 @dataclass(frozen=True)

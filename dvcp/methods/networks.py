@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dvcp.colour import ColourSpec
 from dvcp.errors import ConfigError
-from dvcp.methods.base import Chroma, Evidence, Window, WindowSpec
+from dvcp.methods.base import COMPUTES_ON, Chroma, Evidence, Window, WindowSpec
 from dvcp.methods.grid import WorkingGrid
 from dvcp.nets.features import Backbone, load_backbone
 from dvcp.nets.weights import weights_digest
@@ -46,10 +46,6 @@ def check_feedback(feedback: str) -> None:
     """Raises ConfigError unless it is "fused" or "local"."""
     if feedback not in ("fused", "local"):
         raise ConfigError(f"feedback {feedback!r}", hint="fused or local")
-
-
-#: variable of processes that plan for others: the kind of device those compute on
-COMPUTES_ON = "DVCP_COMPUTES_ON"
 
 
 class Networks(ABC):

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from dvcp.errors import MediaError, one_line
-from dvcp.methods.networks import COMPUTES_ON
+from dvcp.methods.base import COMPUTES_ON
 from dvcp.runtime.actors import Actor
 from dvcp.runtime.cluster import ENVIRONMENT, NO_ROOM_S, PoolSettings, computes_on, no_room
 from dvcp.runtime.driver import cause
