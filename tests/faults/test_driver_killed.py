@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from dvcp.runtime.job import JobSettings, deliver, prepare, propagate
 from tests.faults.interrupted import finished, kill_in_the_middle
 from tests.films import framemd5, make_film, small_weights
 
@@ -26,23 +27,23 @@ def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int
     if method == "exemplar":
         for number, still in enumerate(film.stills.glob("*.png")):
             still.rename(still.with_name(f"museum{number}.png"))
-    weights = small_weights(tmp_path / "w.safetensors")
-
-    def command(out: Path) -> list[str]:
-        return [
-            sys.executable, "-m", "dvcp.cli", "colorize", str(film.gray), "--out", str(out),
-            *(["--set", "anchor_gap=6"] if method == "tcvc" else ["--references", str(film.stills)]),
-            "--method", method, "--weights", str(weights), "--segment-frames", "8", "--shots", str(film.stills / "reel_shots.json"),
-            *(["--address", ray.get_runtime_context().gcs_address] if shared else []),
-        ]  # fmt: skip
-
-    subprocess.run(command(tmp_path / "whole.mkv"), check=True, timeout=250)
+    options: dict[str, object] = {"weights": str(small_weights(tmp_path / "w.safetensors"))} | ({"anchor_gap": 6} if method == "tcvc" else {})
+    stills, cuts = None if method == "tcvc" else str(film.stills), str(film.stills / "reel_shots.json")
+    whole = prepare(JobSettings(str(film.gray), stills, str(tmp_path / "whole.mkv"), method, options=options, segment_frames=8, shots=cuts))
+    propagate(whole, lambda *_: None)
+    deliver(whole)
     out, ledger, chance = tmp_path / "killed.mkv", tmp_path / "killed.dvcp" / "ledger", random.Random(11)
+    command = [
+        sys.executable, "-m", "dvcp.cli", "colorize", str(film.gray), "--out", str(out), "--method", method, "--shots", cuts,
+        *(["--references", stills] if stills else []), "--segment-frames", "8",
+        *(f"--set={name}={value}" for name, value in options.items()),
+        *(["--address", ray.get_runtime_context().gcs_address] if shared else []),
+    ]  # fmt: skip
     kept: dict[str, int] = {}
     for _ in range(times):
-        before, kept = kept, kill_in_the_middle(command(out), ledger, chance)
+        before, kept = kept, kill_in_the_middle(command, ledger, chance)
         assert before.items() <= kept.items(), "a finished segment was lost or made again"
     assert kept.keys() < finished(tmp_path / "whole.dvcp" / "ledger").keys(), "it was killed before its end"
-    subprocess.run(command(out), check=True, timeout=250)
+    subprocess.run(command, check=True, timeout=250)
     assert kept.items() <= finished(ledger).items()
     assert framemd5(out) == framemd5(tmp_path / "whole.mkv")
