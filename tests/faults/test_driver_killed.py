@@ -27,7 +27,9 @@ def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int
     if method == "exemplar":
         for number, still in enumerate(film.stills.glob("*.png")):
             still.rename(still.with_name(f"museum{number}.png"))
-    options: dict[str, object] = {"weights": str(small_weights(tmp_path / "w.safetensors"))} | ({"anchor_gap": 6} if method == "tcvc" else {})
+    options: dict[str, object] = {"weights": str(small_weights(tmp_path / "w.safetensors"))}
+    if method == "tcvc":
+        options["anchor_gap"] = 6
     stills, cuts = None if method == "tcvc" else str(film.stills), str(film.stills / "reel_shots.json")
     whole = prepare(JobSettings(str(film.gray), stills, str(tmp_path / "whole.mkv"), method, options=options, segment_frames=8, shots=cuts))
     propagate(whole, lambda *_: None)
