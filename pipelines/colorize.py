@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from dvcp.errors import ClusterLost
 from dvcp.media.source import VIDEO_SUFFIXES, find_sources, stem
 from dvcp.methods import create
 from dvcp.runtime.batch import Outcome, crew
@@ -32,6 +33,7 @@ from pipelines.credentials import use_store
 from pipelines.film import Shares, ended, film_step
 from pipelines.parameters import ColorizeParameters
 from pipelines.question import questions
+from pipelines.steps import lost
 
 
 @flow(name="colorize archive", persist_result=False, task_runner=ThreadPoolTaskRunner(max_workers=64))  # type: ignore[arg-type] # its base is generic
@@ -49,7 +51,10 @@ def colorize_archive(parameters: ColorizeParameters) -> State[Any]:
     left = catalogue.left(there, attempts=parameters.attempts, retry_failed=parameters.retry_failed)
     given_up = [a for a in catalogue.left(there, retry_failed=True) if a.attempts >= parameters.attempts and not parameters.retry_failed]
     get_run_logger().info("%d films, %d to do, %d failed too often and are left alone", len(there), len(left), len(given_up))
-    outcomes = _colour(left, settings, catalogue, parameters)
+    try:
+        outcomes = _colour(left, settings, catalogue, parameters)
+    except ClusterLost as error:
+        return lost(error)
     show_films(outcomes)
     show_doubts(outcomes)
     show_archive(catalogue.url, catalogue.counts(there), given_up)

@@ -45,6 +45,9 @@ StoreBlock = Annotated[
 Address = Annotated[Maybe, Field(title="Ray cluster", description="Its address, or 'auto'; none starts Ray where the worker is")]
 Propagators = Annotated[int, Field(ge=0, le=4096, title="Propagators", description="Segments coloured at a time; 0: as many as fit")]
 Matchers = Annotated[int, Field(ge=0, le=4096, title="Matchers", description="0: as many as propagators")]
+Share = Annotated[
+    float | None, Field(gt=0, description="Of a GPU, that each of them holds: 0.5, 1; none: half a one, less where they are many")
+]
 
 
 class _Form(BaseModel):
@@ -80,10 +83,12 @@ class ColorizeParameters(_Form):
     address: Address = None
     propagators: Propagators = 0
     matchers: Matchers = 0
+    gpus_per_propagator: Share = None
+    gpus_per_matcher: Share = None
 
     def settings(self, out: str) -> JobSettings:
         """What is asked of every film; the source is filled in for each."""
-        pools = PoolSettings(self.address, self.propagators, self.matchers)
+        pools = PoolSettings(self.address, self.propagators, self.matchers, self.gpus_per_propagator, self.gpus_per_matcher)
         options = dict(self.options)
         return JobSettings(
             "", self.references, out, self.method, options, self.profile, missing=self.missing, take=self.take, pools=pools,
@@ -104,10 +109,12 @@ class PrecomputeParameters(_Form):
     address: Address = None
     propagators: Propagators = 0
     matchers: Matchers = 0
+    gpus_per_propagator: Share = None
+    gpus_per_matcher: Share = None
 
     def settings(self) -> PrecomputeSettings:
         """As :mod:`dvcp.runtime.precompute` takes them."""
-        pools = PoolSettings(self.address, self.propagators, self.matchers)
+        pools = PoolSettings(self.address, self.propagators, self.matchers, self.gpus_per_propagator, self.gpus_per_matcher)
         return PrecomputeSettings(self.out, self.method, dict(self.options), self.rollout, self.seed, pools)
 
 

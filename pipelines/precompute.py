@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from dvcp.errors import ClusterLost
 from dvcp.media.source import find_sources
 from dvcp.runtime.board import Board
 from dvcp.runtime.driver import Driver, driving
@@ -22,7 +23,7 @@ from dvcp.runtime.record import Recorder
 from dvcp.store.secrets import redact
 from pipelines.credentials import use_store
 from pipelines.parameters import PrecomputeParameters
-from pipelines.steps import step
+from pipelines.steps import lost, step
 
 
 @step("precompute film")
@@ -41,6 +42,9 @@ def precompute_archive(parameters: PrecomputeParameters) -> State[Any]:
         board.expect(len(films))
         running = [film_step.submit(settings, made, film, driver, board) for film in films]
         ended = [future.result(raise_on_failure=False) for future in running]
+    for end in ended:
+        if isinstance(end, ClusterLost):
+            return lost(end)
     # What is no outcome is what the last retry raised.
     outcomes = [e if isinstance(e, Outcome) else broken(film, e) for film, e in zip(films, ended, strict=True)]
     shards = finish(settings, made, outcomes)

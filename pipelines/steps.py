@@ -8,8 +8,10 @@ from typing import Any, ParamSpec, TypeVar
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.states import Crashed
 
-from dvcp.errors import DvcpError
+from dvcp.errors import ClusterLost, DvcpError
+from dvcp.store.secrets import redact
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,3 +38,8 @@ def step(name: str, run_name: str | None = None) -> Callable[[Callable[P, R]], T
         name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False,
         retries=2, retry_delay_seconds=5, retry_condition_fn=_worth_retrying,
     )  # fmt: skip
+
+
+def lost(error: ClusterLost) -> State[Any]:
+    """Of a run that lost its cluster: crashed runs are started again (:mod:`pipelines.automations`), failed ones wait for a person."""
+    return Crashed(message=redact(str(error)))

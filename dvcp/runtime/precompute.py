@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dvcp.errors import ConfigError, DvcpError, StoreError
+from dvcp.errors import ClusterLost, ConfigError, DvcpError, StoreError
 from dvcp.media.probe import VideoInfo, probe_colour
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
@@ -206,6 +206,8 @@ def _compute(
             # One damaged frame costs its segment, and not the rest of the reel.
             driver.run(work, todo, progress, past_damage=True)
         log.info("%s: %d shards, %d of them computed now", name, len(film.plan), len(todo))
+    except ClusterLost:
+        raise  # nothing is wrong with the film
     except DvcpError as problem:
         error = redact(str(problem))
     return Outcome(source, film, sum(r.frames for r in records), error)
@@ -254,6 +256,8 @@ def precompute(
         def one(source: str) -> Outcome:
             try:
                 return compute_film(settings, made, source, driver, board, report)
+            except ClusterLost:
+                raise
             except Exception as problem:
                 log.debug("%s", source, exc_info=True)
                 return broken(source, problem)

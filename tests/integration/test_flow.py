@@ -87,6 +87,23 @@ def test_a_film_that_keeps_failing_is_left_alone(tmp_path: Path, cluster: None, 
     assert Catalogue(f"{tmp_path}/out/catalogue.parquet").get(f"{tmp_path}/reels/broken.mkv").attempts == 3  # type: ignore[union-attr]
 
 
+def test_a_lost_cluster_is_a_crash_and_no_failed_film(
+    tmp_path: Path, cluster: None, prefect_server: str, prefect_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crashed runs are started again by themselves."""
+    from pipelines.colorize import colorize_archive
+    from pipelines.parameters import ColorizeParameters
+
+    monkeypatch.setattr("dvcp.runtime.driver.NO_ROOM_S", 3)
+    reels, stills = two_reels(tmp_path)
+    asked = {"sources": str(reels), "references": str(stills), "out": f"{tmp_path}/out/", "method": "copy"}
+    state = colorize_archive(ColorizeParameters(**asked, gpus_per_propagator=1), return_state=True)
+    assert state.is_crashed() and "no room" in (state.message or "")
+    counts = Catalogue(f"{tmp_path}/out/catalogue.parquet").counts([f"{reels}/one.mkv", f"{reels}/two.mkv"])
+    assert counts[AssetState.FAILED] == 0
+    assert colorize(**asked)[0]
+
+
 def test_from_and_to_object_storage(tmp_path: Path, cluster: None, prefect_server: str, prefect_here: None, s3_url: str) -> None:
     film = make_film(tmp_path, "one", lengths=(4,), painted=((0,),), size=(48, 64))
     for path in (film.gray, *film.stills.iterdir()):
