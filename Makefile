@@ -15,13 +15,11 @@ demo: $(VENV)/.installed-demo
 cluster-demo: $(VENV)/.installed-cluster-demo
 	$(BIN)/python -m pipelines.cluster_demo $(ARGS)
 
-# Two files of tests at a time, each with services of its own: most of them wait for processes to start. The long files go first (they are first
-# by name), and what compares seconds runs by itself.
+# Two files of tests at a time, each with services of its own: most of them wait for processes to start. Those come first, by name.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not night and not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Whole nights with every service: a scheduled run, a worker that dies, a failing store, kills at random.
+# Whole nights with every service: a scheduled run, a worker that dies, a failing store, kills at random; and plans against what happens.
 night: install
 	$(BIN)/python -m pytest -m night
 

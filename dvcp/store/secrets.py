@@ -28,7 +28,8 @@ _SIGNED = re.compile(
 )  # fmt: skip
 _USER = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^\s/@:'\"]*:[^\s/@'\"]+@")
 
-_applied: set[str] = set()
+#: what :meth:`Secrets.apply` has brought: for each variable the value before, None for none, and the one brought
+_brought: dict[str, tuple[str | None, str | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,32 @@ class Secrets:
         return cls(tuple(sorted(_of(os.environ))))
 
     def apply(self) -> None:
-        """Make them those of this process. What an earlier call brought and these lack is taken away again; what the process had of its
+        """Make them those of this process. What an earlier call brought and these lack is as it was before; what the process had of its
         own stays. File systems made before are forgotten when anything changed, since they keep the keys they were made with.
         """
         wanted = dict(self.variables)
-        stale = {name for name in _applied - wanted.keys() if name in os.environ}
+        stale = [name for name in _brought if name not in wanted]
         changed = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
-        _applied.difference_update(stale)
-        _applied.update(changed)
         for name in stale:
-            del os.environ[name]
-        os.environ.update(changed)
+            own, brought = _brought.pop(name)
+            if os.environ.get(name) == brought:
+                _set(name, own)
+        for name, value in changed.items():
+            current = os.environ.get(name)
+            own, brought = _brought.pop(name, (current, current))
+            own = own if current == brought else current
+            if value != own:
+                _brought[name] = (own, value)
+            _set(name, value)
         if stale or changed:
             forget_stores()
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def forget_stores() -> None:

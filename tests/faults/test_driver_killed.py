@@ -17,8 +17,8 @@ from tests.films import framemd5, make_film, small_weights
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("method", "times", "shared"), [("dvcp", 2, False), ("exemplar", 1, True), ("tcvc", 1, True)])
-def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int, shared: bool) -> None:
+@pytest.mark.parametrize(("method", "shared"), [("dvcp", False), ("exemplar", True), ("tcvc", True)])
+def test_killed_at_random(tmp_path: Path, cluster: None, method: str, shared: bool) -> None:
     """With a Ray of its own, which the kill leaves behind, and on a cluster, whose actors of the dead command must make room.
 
     dvcp between painted frames, exemplar from pictures of elsewhere, tcvc from nothing.
@@ -41,10 +41,7 @@ def test_killed_at_random(tmp_path: Path, cluster: None, method: str, times: int
         *(f"--set={name}={value}" for name, value in options.items()),
         *(["--address", ray.get_runtime_context().gcs_address] if shared else []),
     ]  # fmt: skip
-    kept: dict[str, int] = {}
-    for _ in range(times):
-        before, kept = kept, kill_in_the_middle(command, ledger, chance)
-        assert before.items() <= kept.items(), "a finished segment was lost or made again"
+    kept = kill_in_the_middle(command, ledger, chance)
     assert kept.keys() < finished(tmp_path / "whole.dvcp" / "ledger").keys(), "it was killed before its end"
     subprocess.run(command, check=True, timeout=250)
     assert kept.items() <= finished(ledger).items()

@@ -60,8 +60,7 @@ def test_stretches_find_the_cuts(films: list[Film]) -> None:
         assert len(later) == 5 and all(s.frames >= 39 and s.decode_s > 0 for s in later)
 
 
-@pytest.mark.alone
-@pytest.mark.slow
+@pytest.mark.night  # it compares seconds: nothing else may run beside it
 def test_the_plan_is_within_a_factor_of_what_happens(films: list[Film], tmp_path: Path) -> None:
     sources = [film.gray for film in films]
     kept = tmp_path / "calibration.json"

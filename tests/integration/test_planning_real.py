@@ -46,8 +46,7 @@ def told(job: Job, lanes: int, segment: float) -> float:
     return run.run().seconds
 
 
-@pytest.mark.alone
-@pytest.mark.slow
+@pytest.mark.night  # it compares seconds: nothing else may run beside it
 def test_one_lane_and_two_take_what_the_simulation_says(cluster: None, tmp_path: Path) -> None:
     short = planned(tmp_path, "short", 12 * 8, 12, SIMULATED)
     # Of a segment of one frame painted and 7 matched and propagated, what is no sleep is the fixed cost.

@@ -47,6 +47,18 @@ def test_apply_takes_away_what_it_brought_and_no_more(monkeypatch: pytest.Monkey
     assert isinstance(second, MemoryFileSystem)
 
 
+def test_a_job_without_keys_finds_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node's own keys, that a job has brought others for, were taken away with the job's."""
+    Secrets((("AWS_SECRET_ACCESS_KEY", "of job one"),)).apply()
+    Secrets((("AWS_SECRET_ACCESS_KEY", "of job two"),)).apply()
+    Secrets().apply()
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == KEY
+    Secrets((("AWS_SECRET_ACCESS_KEY", "of job three"),)).apply()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "set by somebody since")
+    Secrets().apply()
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "set by somebody since"
+
+
 @pytest.mark.parametrize("text, shown", [
     (f"signed with {KEY}!", "signed with ***!"),
     ("https://h/b/k%2F7?X-Amz-Credential=a&X-Amz-Signature=0f3 (check)", "https://h/b/k%2F7?*** (check)"),
