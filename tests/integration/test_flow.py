@@ -94,10 +94,11 @@ def test_a_lost_cluster_is_a_crash_and_no_failed_film(
     from pipelines.colorize import colorize_archive
     from pipelines.parameters import ColorizeParameters
 
-    monkeypatch.setattr("dvcp.runtime.driver.NO_ROOM_S", 3)
     reels, stills = two_reels(tmp_path)
     asked = {"sources": str(reels), "references": str(stills), "out": f"{tmp_path}/out/", "method": "copy"}
-    state = colorize_archive(ColorizeParameters(**asked, gpus_per_propagator=1), return_state=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("dvcp.runtime.driver.NO_ROOM_S", 3)
+        state = colorize_archive(ColorizeParameters(**asked, gpus_per_propagator=1), return_state=True)
     assert state.is_crashed() and "no room" in (state.message or "")
     counts = Catalogue(f"{tmp_path}/out/catalogue.parquet").counts([f"{reels}/one.mkv", f"{reels}/two.mkv"])
     assert counts[AssetState.FAILED] == 0
