@@ -255,6 +255,8 @@ def main() -> int:
     parser.add_argument("--films", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("chaos_out"), help="for films and logs")
     given = parser.parse_args()
+    if (given.folder / "films0").exists():
+        parser.error(f"{given.folder} holds another run: remove it, or name another --folder")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
     logs = given.folder.absolute() / "logs"
