@@ -57,23 +57,18 @@ class Secrets:
         for name in stale:
             own, brought = _brought.pop(name)
             if os.environ.get(name) == brought:
-                _set(name, own)
+                del os.environ[name]
+                if own is not None:
+                    os.environ[name] = own
         for name, value in changed.items():
             current = os.environ.get(name)
             own, brought = _brought.pop(name, (current, current))
             own = own if current == brought else current
             if value != own:
                 _brought[name] = (own, value)
-            _set(name, value)
+        os.environ.update(changed)
         if stale or changed:
             forget_stores()
-
-
-def _set(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
 
 
 def forget_stores() -> None:
