@@ -67,6 +67,8 @@ def connected(settings: PoolSettings, *, log_to_driver: bool = False) -> Iterato
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts its workers at niceness 15: beside any other busy program they get a thirtieth of a core, and runs seem to hang.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Workers made in advance have another environment than our actors: each would start Python and Ray, and then wait for nothing.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # 30 s are not enough for a node to register on a machine that is busy with other work.
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "200")
     # Ray says on stderr, at every start, that its cluster asks for a token: a cron job would mail that line each night.

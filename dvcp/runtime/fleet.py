@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ class _Member:
         actors: handles; of a lane its writer, propagator and decoder.
         group: where a lane's actors are kept together.
         pings: unanswered calls of ``alive``.
-        since: when they were made, on the monotonic clock.
+        since: when their time began to run, on the monotonic clock; infinite for those that have all the time they need.
         nodes: ids of the nodes that answered, empty before the first start.
         busy: a lane that is at work.
     """
@@ -53,6 +54,13 @@ class _Member:
     def ping(self) -> None:
         """Ask all actors whether they are there."""
         self.pings, self.since = [actor.alive.remote() for actor in self.actors], time.monotonic()
+
+    def doubt(self, since: float) -> None:
+        """Ask, unless that was done and no answer has come; time runs from ``since`` at the latest."""
+        if not self.pings:
+            self.ping()
+            self.since = since
+        self.since = min(self.since, since)
 
     def answered(self) -> bool:
         """Whether all have answered by now. Raises RayError when one is gone for good."""
@@ -86,7 +94,7 @@ class Fleet:
         #: members given up because they did not come back
         self.replaced = 0
         log.info("%s", self._sizes)
-        self._fill()
+        self._fill(_alive())
 
     def __enter__(self) -> Fleet:
         return self
@@ -141,6 +149,10 @@ class Fleet:
         member.busy = False
         if lost:
             member.ping()
+            # It may have been a matcher's process. Until Ray notices that a node is dead (15 s, longer on a busy one) its matcher passes
+            # for alive, and a segment was given up that began with it four times. One that only has much to do may take its time.
+            for matcher in self._matchers:
+                matcher.doubt(since=math.inf)
             self._looked = 0.0
 
     def gone(self, lane: Lane) -> bool:
@@ -153,8 +165,7 @@ class Fleet:
         for actor in (lane.decoder, lane.propagator, lane.writer):
             ray.kill(actor, no_restart=False)
         for matcher in self._matchers:
-            if not matcher.pings:
-                matcher.ping()
+            matcher.doubt(since=time.monotonic())
 
     def _of(self, lane: Lane) -> _Member:
         return next(member for member in self._lanes if member.name == lane.name)
@@ -163,8 +174,8 @@ class Fleet:
         alive = _alive()
         for matcher in self._matchers:
             # Its callers wait for its restart, and where there is no room for it they would wait for ever.
-            if not matcher.pings and not matcher.nodes <= alive:
-                matcher.ping()
+            if not matcher.nodes <= alive:
+                matcher.doubt(since=time.monotonic())
         for lane in self._lanes:
             if not lane.busy and not lane.pings and not lane.nodes <= alive:
                 lane.ping()
@@ -174,16 +185,18 @@ class Fleet:
                 # Only the counts: another number of threads rounds sums differently, and a node that leaves must not show in the picture.
                 there = sizes(self._settings)
                 self._sizes = replace(self._sizes, lanes=there.lanes, matchers=there.matchers)
-            self._fill()
+            self._fill(alive)
 
-    def _fill(self) -> None:
+    def _fill(self, alive: set[str]) -> None:
         # Matchers first: lanes that take all there is would wait for them for ever.
         while len(self._matchers) < self._sizes.matchers:
             self._matchers.append(self._matcher())
         while len(self._lanes) < self._sizes.lanes:
             self._lanes.append(self._lane())
         for members, wanted in ((self._lanes, self._sizes.lanes), (self._matchers, self._sizes.matchers)):
-            for member in [m for m in members if m.pings and not m.busy][: max(0, len(members) - wanted)]:
+            # Those whose node is gone before those that never began, and these before one that is slow to answer.
+            idle = sorted((m for m in members if m.pings and not m.busy), key=lambda m: (m.nodes <= alive, m.nodes != frozenset()))
+            for member in idle[: max(0, len(members) - wanted)]:
                 members.remove(member)
                 _end(member)
 

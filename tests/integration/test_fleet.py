@@ -27,7 +27,9 @@ from dvcp.store.ledger import SegmentRecord
 fleet.REVIVE_S = 4
 film, stills, folder = sys.argv[1:]
 quiet = {"num_cpus": 1, "object_store_memory": 100 << 20}
-cluster = Cluster(initialize_head=True, head_node_args=quiet | {"include_dashboard": False})
+# Half a minute until Ray notices that a node is gone, as on a busy machine: until then its matcher passes for alive.
+slow = {"health_check_period_ms": 8000}
+cluster = Cluster(initialize_head=True, head_node_args=quiet | {"include_dashboard": False, "_system_config": slow})
 more = [cluster.add_node(**quiet, num_gpus=1) for _ in range(2)]
 ray.init(address=cluster.address, log_to_driver=False)
 told = {}
