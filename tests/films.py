@@ -124,7 +124,8 @@ def colour_film(path: Path, lengths: tuple[int, ...] = (14, 11), size: tuple[int
 def write_planes(path: Path, luma: NDArray[np.generic], chroma: NDArray[np.generic]) -> Path:
     """A film of the samples given, ``[T, H, W]`` and ``[T, 2, H/2, W/2]``, 8 bit, as FFV1 at 24 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as out:
+    # Without random ids in the file: precompute draws references by the digest, and tests want the same ones each time.
+    with av.open(str(path), "w", container_options={"fflags": "+bitexact"}) as out:
         stream = out.add_stream("ffv1", rate=24, options={"level": "3", "slicecrc": "1", "g": "1"})
         stream.height, stream.width = luma.shape[1:]
         stream.pix_fmt = "yuv420p"

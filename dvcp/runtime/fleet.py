@@ -220,7 +220,9 @@ class Fleet:
 
     def _matcher(self) -> _Member:
         sizes = self._sizes
-        actor = _actor(Matcher, sizes.threads, cpu=_MATCHER, gpu=sizes.matcher_gpus, where="SPREAD", repeat=3)
+        # A call whose window cannot be decoded never arrives; in order, the matcher waits 30 s for it, and every lane for the matcher.
+        free = {"max_task_retries": 3, "allow_out_of_order_execution": True}
+        actor = _actor(Matcher, sizes.threads, cpu=_MATCHER, gpu=sizes.matcher_gpus, where="SPREAD", **free)
         return self._begun(_Member(self._name("matcher"), (actor,)))
 
     def _begun(self, member: _Member) -> _Member:
@@ -237,12 +239,12 @@ def _alive() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def _actor(kind: type, *arguments: Any, cpu: float, where: Any, gpu: float = 0.0, repeat: int = 0) -> Any:
+def _actor(kind: type, *arguments: Any, cpu: float, where: Any, gpu: float = 0.0, **more: Any) -> Any:
     env = dict(ENVIRONMENT)
     if not gpu:
         # num_gpus=0 hides nothing: an actor without a GPU would still see, and fill, the first one.
         env["CUDA_VISIBLE_DEVICES"] = ""
-    options: dict[str, Any] = {"num_cpus": cpu, "num_gpus": gpu, "max_restarts": -1, "max_task_retries": repeat}
+    options: dict[str, Any] = {"num_cpus": cpu, "num_gpus": gpu, "max_restarts": -1, "max_task_retries": 0} | more
     return ray.remote(kind).options(**options, scheduling_strategy=where, runtime_env={"env_vars": env}).remote(*arguments)
 
 
