@@ -26,7 +26,8 @@ from dvcp.runtime.batch import Outcome, crew
 from dvcp.runtime.job import JobSettings
 from dvcp.store import files
 from dvcp.store.catalogue import NAME, Asset, Catalogue
-from dvcp.store.listing import Listed, listing
+from dvcp.store.listing import listing
+from dvcp.store.remote import Facts
 from dvcp.store.secrets import redact
 from pipelines.artifacts import EVERY_S, ProgressBar, show_archive, show_doubts, show_films
 from pipelines.credentials import use_store
@@ -65,7 +66,7 @@ def colorize_archive(parameters: ColorizeParameters) -> State[Any]:
     return Completed(message=f"{len(there)} films, {len(outcomes)} of them coloured now{rest}", data=outcomes)
 
 
-def find_films(sources: str | Sequence[str]) -> dict[str, Listed]:
+def find_films(sources: str | Sequence[str]) -> dict[str, Facts]:
     """Size and tag of every film that a folder, a glob or a list of URLs names, from one listing a folder.
 
     Raises:
@@ -75,7 +76,7 @@ def find_films(sources: str | Sequence[str]) -> dict[str, Listed]:
     there = listing(sources, VIDEO_SUFFIXES)
     # A film that somebody named and that is not there fails like any other, and the rest goes on.
     named = [files.absolute(s) for s in ([sources] if isinstance(sources, str) else sources) if s.lower().endswith(VIDEO_SUFFIXES)]
-    lost = {url: Listed(0, "") for url in named if url not in there and not set("*?") & set(url)}
+    lost = {url: Facts(0, "") for url in named if url not in there and not set("*?") & set(url)}
     if not there and not lost:
         find_sources(sources)  # says what is there instead
     return there | lost

@@ -12,7 +12,8 @@ from dvcp.media.source import stem
 from dvcp.runtime.job import JobSettings
 from dvcp.shots.names import IMAGES, extension, place_of, still_name
 from dvcp.store import files
-from dvcp.store.listing import Listed, listing
+from dvcp.store.listing import listing
+from dvcp.store.remote import Facts
 
 _SHOTS = "_shots.json"
 
@@ -48,7 +49,7 @@ def questions(settings: JobSettings) -> Callable[[str], str]:
     return digest
 
 
-def _pictures(references: str | None) -> Mapping[str, Listed]:
+def _pictures(references: str | None) -> Mapping[str, Facts]:
     if references is None:
         return {}
     if extension(references) in ("csv", "json"):

@@ -69,7 +69,7 @@ class _Running:
 
 
 @dataclass
-class Tally:
+class _Counts:
     """What a driver has seen so far: ``frames`` coloured, ``segments`` committed, of ``committed`` frames; ``lost`` to processes that died,
     ``given_up``."""
 
@@ -84,7 +84,7 @@ class Driver:
     """One fleet for many films, from :func:`driving`. :meth:`run` may be called from many threads; all Ray is spoken by one of its own."""
 
     def __init__(self, settings: PoolSettings, writer: type = Writer) -> None:
-        self.tally = Tally()
+        self._counts = _Counts()
         self._fleet = Fleet(settings, writer)
         self._pools = Pools()
         self._schedule: Schedule[Segment] = Schedule()
@@ -126,8 +126,8 @@ class Driver:
         return order.future.result()
 
     def snapshot(self) -> dict[str, Any]:
-        """How it stands: the tally, films and segments under way, lanes and matchers as (up, all), pools as (frames, busy s)."""
-        return vars(self.tally) | {
+        """How it stands: counts, films and segments under way, lanes and matchers as (up, all), pools as (frames, busy s)."""
+        return vars(self._counts) | {
             "films": len(self._orders), "under_way": len(self._running), "lanes": self._fleet.lanes, "matchers": self._fleet.matchers,
             "replaced": self._fleet.replaced, "pools": self._pools.totals(),
         }  # fmt: skip
@@ -223,10 +223,10 @@ class Driver:
             if isinstance(item, SegmentRecord):
                 running.committed = True
                 order.records.append(item)
-                self.tally.segments += 1
-                self.tally.committed += item.frames
+                self._counts.segments += 1
+                self._counts.committed += item.frames
             else:
-                self.tally.frames += item.frames
+                self._counts.frames += item.frames
             self._tell(order, segment, item)
 
     def _mend(self, order: _Order, segment: Segment, error: RayError, blame: int) -> None:
@@ -234,11 +234,11 @@ class Driver:
         order.lost[name] += blame
         if mended is None and order.lost[name] < ATTEMPTS:
             log.warning("%s: a process died; the segment starts again", _where(order, segment))
-            self.tally.lost += 1
+            self._counts.lost += 1
             self._schedule.lost(order.name, segment)
             self._tell(order, segment, None)
             return
-        self.tally.given_up += 1
+        self._counts.given_up += 1
         self._schedule.failed(order.name, segment)
         self._fail(order, mended or MediaError(
             f"lost {ATTEMPTS} times: {one_line(error)}", file=order.work.info.url, shot=segment.shot,

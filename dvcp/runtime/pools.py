@@ -17,7 +17,7 @@ from dvcp.runtime.work import Lane
 log = logging.getLogger(__name__)
 #: seconds between two times that answers are taken and Prometheus is told
 _EVERY_S = 5
-#: what of a driver's tally is counted where
+#: what of a driver's snapshot is counted where
 _COUNTED = {"segments": COMMITTED, "committed": DONE, "lost": LOST, "given_up": GIVEN_UP}
 
 

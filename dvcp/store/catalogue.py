@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from dvcp.errors import StoreError
 from dvcp.store import files
-from dvcp.store.listing import Listed
+from dvcp.store.remote import Facts
 from dvcp.store.secrets import redact
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Catalogue:
         """The film of that URL; None when it was never listed."""
         return self._assets.get(source)
 
-    def take(self, listing: Mapping[str, Listed], asked: Callable[[str], str], outputs: Collection[str] | None = None) -> None:
+    def take(self, listing: Mapping[str, Facts], asked: Callable[[str], str], outputs: Collection[str] | None = None) -> None:
         """Bring in what a listing of the sources says: new films and changed ones are to do, whatever was true of them before.
 
         Args:

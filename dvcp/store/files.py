@@ -184,7 +184,7 @@ def _entries(url: str) -> dict[str, int | None]:
     """Name -> bytes, None for a folder."""
     with guard(url):
         if (path := local_path(url)) is None:
-            return Remote(url.rstrip("/")).listing()
+            return {name: facts.size if facts else None for name, facts in Remote(url.rstrip("/")).listing().items()}
         try:
             return disk.scan(path)
         except (FileNotFoundError, NotADirectoryError):

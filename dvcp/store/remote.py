@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,8 @@ _AT_ONCE = 4
 _PAGE = 1000
 #: pieces read before they are asked for
 _AHEAD = 2
+#: what drivers call the version of an object, the surest first
+_TAGS = ("ETag", "etag", "md5Hash", "content_md5", "generation", "mtime", "LastModified", "last_modified", "created")
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,18 @@ class Facts:
 
     Attributes:
         size: in bytes.
-        tag: changes with the content: the ETag, or what the driver has for one; "" where it has nothing.
+        tag: changes with the content: the ETag, or what the driver has for one (of local files the time of change in nanoseconds); ""
+            where it has nothing.
     """
 
     size: int
     tag: str
+
+    @classmethod
+    def told(cls, answer: Mapping[str, Any], size: str = "size") -> Facts:
+        """From a driver's answer, in which its length is called ``size``."""
+        tag = next((answer[name] for name in _TAGS if answer.get(name) not in (None, "")), "")
+        return cls(int(answer[size] or 0), str(tag).strip('"'))
 
 
 class Remote:
@@ -75,8 +84,7 @@ class Remote:
         try:
             if self.s3 and self.place()["Key"]:
                 # Not fs.info: for what is not there it also asks for a listing.
-                answer = self.call("head_object")
-                return Facts(int(answer["ContentLength"]), str(answer.get("ETag", "")).strip('"'))
+                return Facts.told(self.call("head_object"), "ContentLength")
             info = retried(self.url, lambda: self.fs.info(self.key))
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -84,8 +92,7 @@ class Remote:
             return None
         if info["size"] is None:
             raise StoreError("the server does not tell its size", file=self.url, hint="copy it to a disk or an object store first")
-        tags = (info.get(name) for name in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "last_modified", "created"))
-        return Facts(int(info["size"]), str(next((tag for tag in tags if tag), "")))
+        return Facts.told(info)
 
     def exists(self) -> bool:
         """Whether there is such an object, or anything under it."""
@@ -146,8 +153,8 @@ class Remote:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def listing(self) -> dict[str, int | None]:
-        """Name -> bytes of what lies in the folder, None for a folder in it."""
+    def listing(self) -> dict[str, Facts | None]:
+        """Name -> facts of what lies in the folder, None for a folder in it; a thousand names a request on S3."""
         try:
             if self.s3 and self.place()["Bucket"]:
                 return self._pages()
@@ -157,7 +164,7 @@ class Remote:
         # A store may list the folder itself (its marker object), the same folder twice, or a file that was asked for by its own name.
         inside = [(entry["name"].rstrip("/").removeprefix(f"{self.key}/"), entry) for entry in found]
         own = [(name, entry) for name, entry in inside if name and "/" not in name and name != self.key]
-        return {name: int(entry["size"]) if entry["type"] == "file" else None for name, entry in own}
+        return {name: Facts.told(entry) if entry["type"] == "file" else None for name, entry in own}
 
     def remove(self) -> None:
         """Delete it; one that is gone already is fine."""
@@ -166,9 +173,9 @@ class Remote:
         except FileNotFoundError:
             return
 
-    def _pages(self) -> dict[str, int | None]:
+    def _pages(self) -> dict[str, Facts | None]:
         # Not fs.ls: where a folder holds nothing it lists the whole folder above, and one failed page loses all the others.
-        place, found, mark = self.place(), dict[str, int | None](), dict[str, str]()
+        place, found, mark = self.place(), dict[str, Facts | None](), dict[str, str]()
         prefix = f"{place['Key']}/" if place["Key"] else ""
 
         def page() -> dict[str, Any]:
@@ -179,10 +186,10 @@ class Remote:
         while True:
             answer = retried(self.url, page)
             found |= {entry["Prefix"].removeprefix(prefix).rstrip("/"): None for entry in answer.get("CommonPrefixes", [])}
-            found |= {entry["Key"].removeprefix(prefix): int(entry["Size"]) for entry in answer.get("Contents", [])}
+            found |= {entry["Key"].removeprefix(prefix): Facts.told(entry, "Size") for entry in answer.get("Contents", [])}
             if not answer.get("IsTruncated"):
                 # A folder may hold an object of its own name that marks it.
-                return {name: size for name, size in found.items() if name}
+                return {name: facts for name, facts in found.items() if name}
             mark = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _read(self, start: int, stop: int) -> tuple[bytes, str]:

@@ -8,7 +8,7 @@ import pytest
 
 from dvcp.errors import ClusterLost, MediaError, StoreError
 from dvcp.store.catalogue import NAME, AssetState, Catalogue
-from dvcp.store.listing import Listed
+from dvcp.store.remote import Facts
 from pipelines.colorize import _kept
 from pipelines.film import ended
 
@@ -19,7 +19,7 @@ LOST = ClusterLost("the Ray cluster is gone", hint="run it again")
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Catalogue:
     found = Catalogue(str(tmp_path / "out" / NAME), every_s=3600)
-    found.take({FILM: Listed(10, "1")}, lambda film: "question")
+    found.take({FILM: Facts(10, "1")}, lambda film: "question")
     return found
 
 

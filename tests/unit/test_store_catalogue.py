@@ -13,15 +13,16 @@ import pytest
 from dvcp.errors import StoreError
 from dvcp.store import files
 from dvcp.store.catalogue import NAME, SCHEMA, AssetState, Catalogue
-from dvcp.store.listing import Listed, listing
+from dvcp.store.listing import listing
+from dvcp.store.remote import Facts
 
 
 def same(_source: str) -> str:
     return "question"
 
 
-def films(*names: str, tag: str = "1") -> dict[str, Listed]:
-    return {f"s3://a/{name}.mkv": Listed(10, tag) for name in names}
+def films(*names: str, tag: str = "1") -> dict[str, Facts]:
+    return {f"s3://a/{name}.mkv": Facts(10, tag) for name in names}
 
 
 def finish(catalogue: Catalogue, source: str) -> None:
@@ -63,7 +64,7 @@ def test_what_changed_is_to_do_again(tmp_path: Path, what: str) -> None:
     if what == "output":
         outputs.discard("s3://out/one.mkv")
     elif what != "question":
-        there[source] = Listed(11, "1") if what == "size" else Listed(10, "2")
+        there[source] = Facts(11, "1") if what == "size" else Facts(10, "2")
     catalogue.take(there, lambda film: "painted anew" if what == "question" and film == source else "question", outputs)
     assert [(a.source, a.state) for a in catalogue.left(there)] == [(source, AssetState.TODO)]
 
