@@ -23,9 +23,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 from dvcp.bench import RATE, make_film, paint
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.driver import Driver, driving
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
+from dvcp.runtime.settings import PoolSettings
 
 SIMULATED = "dvcp.methods.simulated:Simulated"
 #: lines and columns of the films: small, since the question is what surrounds the networks

@@ -24,8 +24,8 @@ from dvcp.evaluation.painted import Painted
 from dvcp.media.probe import probe as probe_film
 from dvcp.media.profiles import MASTER, PROFILES, profile_for
 from dvcp.methods import NAMES, SHIPPED, names_for
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.references import Missing
+from dvcp.runtime.settings import PoolSettings
 from dvcp.store.secrets import redact
 
 app = typer.Typer(

@@ -126,7 +126,8 @@ def _cluster(address: str) -> dict[str, Any]:
     """
     import ray
 
-    from dvcp.runtime.cluster import PoolSettings, connected
+    from dvcp.runtime.cluster import connected
+    from dvcp.runtime.settings import PoolSettings
 
     with connected(PoolSettings(address)):
         nodes = [

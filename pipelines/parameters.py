@@ -11,10 +11,10 @@ from dvcp.evaluation.batch import EvaluationSettings
 from dvcp.evaluation.painted import Painted
 from dvcp.media.profiles import MASTER, PROFILES
 from dvcp.methods import NAMES
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.job import JobSettings
 from dvcp.runtime.precompute import PrecomputeSettings
 from dvcp.runtime.references import Missing
+from dvcp.runtime.settings import PoolSettings
 
 _LEARNING = ("dvcp", "paper")
 

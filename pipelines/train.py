@@ -16,8 +16,8 @@ from dvcp.errors import ConfigError
 from dvcp.evaluation.batch import EvaluationSettings
 from dvcp.evaluation.run import evaluate
 from dvcp.media.source import find_sources
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.precompute import PrecomputeSettings, precompute
+from dvcp.runtime.settings import PoolSettings
 from dvcp.store.secrets import redact
 from dvcp.training.clips import select_files
 from dvcp.training.spread import spread

@@ -14,8 +14,9 @@ import s3fs
 import torch
 
 from deploy.services import answers, free_ports, running
-from dvcp.runtime.cluster import THREADS, PoolSettings
+from dvcp.runtime.cluster import THREADS
 from dvcp.runtime.driver import Driver, driving
+from dvcp.runtime.settings import PoolSettings
 from tests.s3_server import S3Server, serve, weed
 
 # As many as an actor has: sums round differently on one thread and on several, and tests compare bits with what actors compute.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
@@ -11,8 +10,9 @@ from dvcp.methods.base import Method
 
 #: names of :mod:`dvcp.methods.generating`, which need no reference
 _AUTOMATIC = ("tcvc+", "tcvc", "colorizer")
+_BASELINES = {"flow": "dvcp.methods.flow:Flow", "copy": "dvcp.methods.baselines:Copy", "gray": "dvcp.methods.baselines:Gray"}
 #: every name that runs from the install, best first
-SHIPPED = ("dvcp", "exemplar", "local", "global", *_AUTOMATIC, "paper", "paper-local", "paper-global", "flow", "copy", "gray")
+SHIPPED = ("dvcp", "exemplar", "local", "global", *_AUTOMATIC, "paper", "paper-local", "paper-global", *_BASELINES)
 #: every name ``create`` knows: those, and those that need files of the user's
 NAMES = (*SHIPPED, "exemplar-paper", "tcvc-paper")
 
@@ -30,14 +30,11 @@ def create(name: str, /, **options: Any) -> Method:
         ConfigError: no such method or option.
         WeightsError: its weights are missing or wrong.
     """
-    from dvcp.methods import baselines
-
     if ":" in name:
         return _own(name, options)
-    simple: dict[str, Callable[[], Method]] = {"gray": baselines.Gray, "copy": baselines.Copy, "flow": baselines.Flow}
-    if name in simple:
+    if name in _BASELINES:
         # Options of the networks (working height, weights) say nothing to a baseline, and one command line serves every method.
-        return simple[name]()
+        return _own(_BASELINES[name], {})
     if options.keys() & {"branches", "name"}:
         raise ConfigError("what runs is chosen by the name of the method", hint=f"one of {', '.join(NAMES)}")
     if name in NAMES:

@@ -137,6 +137,19 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class Trained(Method, Protocol):
+    """A method with weights, which it loads when they are first used."""
+
+    def load(self) -> None:
+        """Load all of them now, where a wrong file costs nothing yet.
+
+        Raises:
+            WeightsError: a file cannot be read, or holds other networks.
+        """
+        ...
+
+
+@runtime_checkable
 class Joining(Method, Protocol):
     """A method that colours the frames between two painted ones from both sides at once; others are run from each, and the two blended.
 

@@ -1,4 +1,4 @@
-"""What a method must beat: no colour, the reference's colour left in place, and colour moved by optical flow."""
+"""What a method must beat: no colour, and the reference's colour left in place. Without torch, whose import takes longer than they do."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
-from dvcp.colour import ColourSpec, luma_to_unit
+from dvcp.colour import ColourSpec
 from dvcp.methods.base import Chroma, Evidence, Reference, Window, WindowSpec
-from dvcp.ops.flow import dense_flow, sample, standing
 
 State = dict[str, NDArray[Any]]
 
 
-class _Baseline:
-    """No anchor, nothing matched; the state is the first reference's chroma."""
+class Baseline:
+    """Base of them: no anchor, nothing matched; the state is the first reference's chroma."""
 
     name = ""
     #: raised with every change of the code that changes the picture
@@ -41,7 +38,7 @@ class _Baseline:
         return {"chroma": reference.chroma}
 
 
-class Gray(_Baseline):
+class Gray(Baseline):
     """No colour at all."""
 
     name = "gray"
@@ -52,7 +49,7 @@ class Gray(_Baseline):
         return {"chroma": planes[-1]}, Chroma(planes, np.full(shape, 255, np.uint8))
 
 
-class Copy(_Baseline):
+class Copy(Baseline):
     """The reference's colour, where it was painted, in every frame."""
 
     name = "copy"
@@ -62,32 +59,3 @@ class Copy(_Baseline):
         chroma = state["chroma"] if state is not None else evidence.planes[0].astype(np.float32)
         planes = np.repeat(chroma[None], len(window.frames), axis=0)
         return {"chroma": chroma}, Chroma(planes, np.full((len(planes), *chroma.shape[1:]), 128, np.uint8))
-
-
-class Flow(_Baseline):
-    """Colour moved frame by frame along dense inverse search optical flow, on the chroma grid."""
-
-    name = "flow"
-    revision = 2
-
-    def start(self, reference: Reference, colour: ColourSpec) -> State:
-        return {"chroma": reference.chroma, "gray": _gray(reference.luma, colour)}
-
-    def propagate(self, state: State | None, window: Window, evidence: Evidence) -> tuple[State, Chroma]:
-        assert evidence.planes is not None
-        grays = [_gray(frame, window.colour) for frame in window.luma]
-        if state is None:
-            state = {"chroma": evidence.planes[0].astype(np.float32), "gray": grays[0]}
-        last, chroma, done = state["gray"], torch.tensor(state["chroma"]), []
-        for gray in grays:
-            moved = standing(*gray.shape) + torch.from_numpy(dense_flow(gray, last)).permute(2, 0, 1)
-            last, chroma = gray, sample(chroma, moved)
-            done.append(chroma)
-        planes = torch.stack(done).numpy()
-        return {"chroma": planes[-1], "gray": last}, Chroma(planes, np.full((len(done), *last.shape), 128, np.uint8))
-
-
-def _gray(luma: NDArray[Any], colour: ColourSpec) -> NDArray[np.uint8]:
-    rows, columns = colour.chroma_shape(*luma.shape)
-    small = F.interpolate(torch.from_numpy(luma_to_unit(luma, colour))[None, None], size=(rows, columns), mode="area")[0, 0]
-    return (small * 255).round().clamp(0, 255).to(torch.uint8).numpy()

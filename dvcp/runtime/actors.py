@@ -6,6 +6,7 @@ decoder's. Per-frame calls on a stateful actor were tried elsewhere and lost: a 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -55,10 +56,7 @@ class _Networks(Actor):
     """The method, built on first use and kept: the one thing an actor may remember, since it never changes."""
 
     def __init__(self, threads: int) -> None:
-        import torch
-
-        if threads:
-            torch.set_num_threads(threads)
+        self._threads = threads
         self._methods: dict[Any, Method] = {}
 
     def method(self, recipe: Recipe) -> Method:
@@ -66,6 +64,9 @@ class _Networks(Actor):
         key = (recipe.method, recipe.options)
         if key not in self._methods:
             self._methods[key] = create(recipe.method, **dict(recipe.options))
+            if self._threads and (torch := sys.modules.get("torch")):
+                # Not imported for this: the simple methods need none of it, and it takes seconds.
+                torch.set_num_threads(self._threads)
         return by_fields(self._methods[key]) if recipe.fields else self._methods[key]
 
 

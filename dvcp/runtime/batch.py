@@ -15,11 +15,12 @@ from typing import Any, Protocol, TypeVar
 
 from dvcp.errors import DvcpError, VerifyError
 from dvcp.runtime.board import Board
-from dvcp.runtime.cluster import PoolSettings, connected
+from dvcp.runtime.cluster import connected
 from dvcp.runtime.driver import Driver, driving, ended
 from dvcp.runtime.job import Job, JobSettings, deliver, prepare, propagate, verify_output
 from dvcp.runtime.plan import Segment
 from dvcp.runtime.readers import Readers, readers
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.work import Progress
 from dvcp.store.ledger import SegmentRecord
 from dvcp.store.secrets import redact

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 
 from dvcp.errors import ClusterLost, ConfigError, one_line
+from dvcp.runtime.settings import PoolSettings
 
 #: of every actor; page faults of big short-lived tensors cost 1.3x: keep freed memory instead of returning it to the system
 ENVIRONMENT = {
@@ -28,26 +29,6 @@ ENVIRONMENT = {
 NO_ROOM_S = 900
 #: CPU threads of a network actor: one propagator for every four cores
 THREADS = 4
-
-
-@dataclass(frozen=True)
-class PoolSettings:
-    """How many actors and what each gets.
-
-    Attributes:
-        address: of a Ray cluster; None starts one on this machine.
-        propagators: 0 = one a GPU, or one for every four CPU cores (at least one).
-        matchers: 0 = as many as propagators.
-        propagator_gpus, matcher_gpus: GPUs each holds, fractions allowed; None = half a GPU each where the cluster has any, else 0.
-        threads: CPU threads of each network actor; 0 = 4, or all cores of a machine that has fewer.
-    """
-
-    address: str | None = None
-    propagators: int = 0
-    matchers: int = 0
-    propagator_gpus: float | None = None
-    matcher_gpus: float | None = None
-    threads: int = 0
 
 
 @contextmanager

@@ -17,11 +17,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from dvcp.errors import ClusterLost, DvcpError, MediaError, one_line
-from dvcp.runtime.cluster import NO_ROOM_S, PoolSettings, connected, no_room
+from dvcp.runtime.cluster import NO_ROOM_S, connected, no_room
 from dvcp.runtime.fleet import Fleet
 from dvcp.runtime.plan import Segment
 from dvcp.runtime.pools import Pools
 from dvcp.runtime.schedule import Schedule
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.work import Lane, Progress, Work
 from dvcp.runtime.write import Writer
 from dvcp.store.ledger import SegmentRecord

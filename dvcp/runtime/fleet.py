@@ -16,7 +16,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from dvcp.errors import ConfigError
 from dvcp.runtime.actors import Decoder, Matcher, Propagator
-from dvcp.runtime.cluster import ENVIRONMENT, PoolSettings, computing_nodes, sizes
+from dvcp.runtime.cluster import ENVIRONMENT, computing_nodes, sizes
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.work import Lane
 from dvcp.runtime.write import Writer
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,13 +22,12 @@ from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.profiles import MASTER, Profile, profile_for, profile_of
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
-from dvcp.methods.base import Method
+from dvcp.methods.base import Method, Trained
 from dvcp.runtime import guess
-from dvcp.runtime.cluster import PoolSettings
-from dvcp.runtime.driver import Driver, Report, driving
 from dvcp.runtime.look import Look, look, told
 from dvcp.runtime.plan import Planner, Segment, missing
 from dvcp.runtime.references import Assignment, Missing, assign
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.work import Work
 from dvcp.shots.references import Picture, find_references
 from dvcp.shots.survey import Character
@@ -38,6 +38,9 @@ from dvcp.store.output import Output, abort_stale_uploads, claim, free_space
 from dvcp.store.provenance import damaged_frames, provenance, write_provenance, write_pts
 from dvcp.store.scratch import scratch
 from dvcp.store.secrets import Secrets
+
+if TYPE_CHECKING:
+    from dvcp.runtime.driver import Driver, Report
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +118,12 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     """Probe (unless ``info`` is at hand), claim the output, find shots and references, and plan.
 
     Raises:
-        DvcpError: of the kind that says what is wrong with source, stills, shot list or output.
+        DvcpError: of the kind that says what is wrong with method, weights, source, stills, shot list or output.
     """
     started = datetime.now(UTC)
+    # First what has nothing to do with the film: nobody should wait for a look at a long one to hear of a wrong weights file.
+    _check_weights(settings.method, tuple(sorted(settings.options.items())))
+    method = create(settings.method, **settings.options)
     info = info or probe(settings.source)
     warnings = []
     if info.announced_frames > len(info.frames):
@@ -142,7 +148,6 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
     if space is not None and space < needed:
         message = f"needs about {needed >> 20} MiB, {space >> 20} MiB are free"
         raise StoreError(message, file=output.file_url, hint="free space or choose another --out")
-    method = create(settings.method, **settings.options)
     seen = look(info, output, settings.shots, settings.references)
     info, shots = seen.info, seen.shots
     # Whoever asks for gray gets gray, of a film in colour too.
@@ -158,6 +163,17 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
         settings, info, digest, output, shots, seen.characters, tuple(assignments), planner.method, planner.window, tuple(plan),
         tuple(warnings), started,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _check_weights(method: str, options: tuple[tuple[str, Any], ...]) -> None:
+    """Raise WeightsError or ConfigError unless all that the method needs can be loaded; once for all films. On the CPU: who only reads
+    must not take memory of a GPU.
+    """
+    if isinstance(create(method, **dict(options)), Trained):
+        here = create(method, **dict(options) | {"device": "cpu"})
+        assert isinstance(here, Trained)
+        here.load()
 
 
 def _assigned(
@@ -212,6 +228,9 @@ def propagate(
     if not todo:
         return []
     if driver is None:
+        # Not above: those that only look, join and verify would wait for Ray's import.
+        from dvcp.runtime.driver import driving
+
         with driving(settings.pools) as own:
             return propagate(job, report, own, todo)
     ahead = windows_ahead(job.info, job.window, min(settings.memory_mb, driver.open_mb))

@@ -18,11 +18,11 @@ from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
 from dvcp.methods.networks import Networks
 from dvcp.runtime.board import Board, Shown
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.driver import Driver, driving
 from dvcp.runtime.job import windows_ahead
 from dvcp.runtime.plan import ENGINE, Planner, ReferenceSource, Segment, missing
 from dvcp.runtime.record import Recorder
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.work import Progress, Work
 from dvcp.shots.detect import detect_shots
 from dvcp.shots.timeline import ShotList, from_cuts, read_shots, write_shots

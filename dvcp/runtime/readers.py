@@ -13,9 +13,10 @@ from ray.exceptions import GetTimeoutError, RayError
 from dvcp.errors import MediaError, one_line
 from dvcp.methods.base import COMPUTES_ON
 from dvcp.runtime.actors import Actor
-from dvcp.runtime.cluster import ENVIRONMENT, NO_ROOM_S, PoolSettings, computes_on, no_room
+from dvcp.runtime.cluster import ENVIRONMENT, NO_ROOM_S, computes_on, no_room
 from dvcp.runtime.driver import cause
 from dvcp.runtime.expendable import Expendable
+from dvcp.runtime.settings import PoolSettings
 from dvcp.store.secrets import Secrets
 
 R = TypeVar("R")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dvcp.errors import ConfigError, DvcpError
-from dvcp.runtime.cluster import PoolSettings, connected
+from dvcp.runtime.cluster import connected
+from dvcp.runtime.settings import PoolSettings
 from dvcp.training.loop import Schedule
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from dvcp.cli import app
 from dvcp.errors import DvcpError
 from dvcp.media.stills import write_still
 from tests.films import Film, make_film
@@ -41,19 +45,24 @@ def test_probe_speaks_json(film: Film) -> None:
     assert (data["frames"], data["width"], data["height"], data["gray"]) == (film.frames, 128, 96, True)
 
 
+def commands(group: typer.core.TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command there is."""
+    for name, command in group.commands.items():
+        if isinstance(command, typer.core.TyperGroup):
+            yield from commands(command, (*path, name))
+        else:
+            yield *path, name
+
+
 def test_every_command_has_help() -> None:
-    for command in (
-        ["probe"],
-        ["shots"],
-        ["references", "export"],
-        ["colorize"],
-        ["verify"],
-        ["evaluate"],
-        ["train", "local"],
-        ["train", "fusion"],
-    ):
-        done = dvcp(*command, "--help")
-        assert done.returncode == 0 and "Usage" in done.stdout and len(done.stdout) > 300
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    found = list(commands(group))
+    assert len(found) > 12 and ("references", "export") in found
+    for command in found:
+        done = CliRunner().invoke(app, [*command, "--help"])
+        assert done.exit_code == 0 and "Usage" in done.stdout and len(done.stdout) > 300, command
+    assert "Usage" in dvcp("--help").stdout
 
 
 def test_errors_are_one_line_with_their_exit_code(film: Film, tmp_path: Path) -> None:
@@ -76,12 +85,19 @@ def test_errors_are_one_line_with_their_exit_code(film: Film, tmp_path: Path) ->
         (2, ["colorize", film.gray, "--references", film.stills, "--out", out, "--set", "temperature"], "temperature"),
         (7, ["colorize", film.gray, "--references", film.stills, "--out", out, "--method", "exemplar-paper"], "colornet_iter_76000.pth"),
     ]
-    for code, arguments, named in cases:
-        done = dvcp(*arguments)
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
-        assert done.returncode == code, (arguments, done.stderr)
-        assert len(lines) == 1 and lines[0].startswith("dvcp: ") and named in lines[0], done.stderr
-        assert "Traceback" not in done.stderr
+
+    def said(wanted: int, code: int, stderr: str, named: str) -> None:
+        lines = [line for line in stderr.splitlines() if not line.startswith("warning:")]
+        assert code == wanted, (arguments, stderr)
+        assert len(lines) == 1 and lines[0].startswith("dvcp: ") and named in lines[0], stderr
+
+    for wanted, arguments, named in cases:
+        done = CliRunner().invoke(app, [str(a) for a in arguments])
+        said(wanted, done.exit_code, done.stderr, named)
+    # And as a process, which adds nothing of its own.
+    wanted, arguments, named = cases[0]
+    process = dvcp(*arguments)
+    said(wanted, process.returncode, process.stderr, named)
 
 
 @pytest.mark.slow

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.job import JobSettings, deliver, prepare, propagate
+from dvcp.runtime.settings import PoolSettings
 from tests.films import framemd5, make_film, small_weights
 
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import os, ray
-from dvcp.runtime.cluster import PoolSettings, connected
+from dvcp.runtime.cluster import connected
+from dvcp.runtime.settings import PoolSettings
 with connected(PoolSettings()):
     print("NICE", ray.get(ray.remote(lambda: os.nice(0)).remote()), os.nice(0))
 print("ENDED", not ray.is_initialized())
@@ -36,7 +37,8 @@ def test_workers_are_as_eager_as_the_command_and_go_with_it() -> None:
 FROM_A_THREAD = """
 import ray, threading
 from contextlib import ExitStack
-from dvcp.runtime.cluster import PoolSettings, connected
+from dvcp.runtime.cluster import connected
+from dvcp.runtime.settings import PoolSettings
 with ExitStack() as stack:
     first = threading.Thread(target=lambda: stack.enter_context(connected(PoolSettings())))
     first.start()

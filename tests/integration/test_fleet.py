@@ -19,7 +19,7 @@ import json, sys, threading, time
 import ray
 from ray.cluster_utils import Cluster
 from dvcp.runtime import fleet
-from dvcp.runtime.cluster import PoolSettings
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.driver import driving
 from dvcp.runtime.job import JobSettings, deliver, prepare, propagate
 from dvcp.store.ledger import SegmentRecord

@@ -12,9 +12,9 @@ pytest.importorskip("simpy")
 from dvcp.bench_scale import SIMULATED, planned
 from dvcp.planning.simulate import Piece, Simulation
 from dvcp.planning.world import Archive, Cluster, Pace, Store
-from dvcp.runtime.cluster import PoolSettings
 from dvcp.runtime.driver import driving
 from dvcp.runtime.job import Job, propagate
+from dvcp.runtime.settings import PoolSettings
 
 #: seconds asleep for a window of 8 frames, as they come with the simulated method
 MATCH, PROPAGATE = 0.1, 0.4

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 from dvcp.cli import app
 from dvcp.runtime import board, pools
 from dvcp.runtime.batch import crew
-from dvcp.runtime.cluster import PoolSettings
+from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.job import JobSettings
 from dvcp.runtime.status import read_runs
 
