@@ -21,7 +21,7 @@ from dvcp.media.compare import Comparison, compare
 from dvcp.media.probe import VideoInfo, probe
 from dvcp.media.profiles import MASTER, Profile, profile_for, profile_of
 from dvcp.media.source import content_digest, stem
-from dvcp.methods import create
+from dvcp.methods import NAMES, create
 from dvcp.methods.base import Method, Trained
 from dvcp.runtime import guess
 from dvcp.runtime.look import Look, look, told
@@ -167,13 +167,13 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
 
 @lru_cache(maxsize=1)
 def _check_weights(method: str, options: tuple[tuple[str, Any], ...]) -> None:
-    """Raise WeightsError or ConfigError unless all that the method needs can be loaded; once for all films. On the CPU: who only reads
-    must not take memory of a GPU.
-    """
-    if isinstance(create(method, **dict(options)), Trained):
-        here = create(method, **dict(options) | {"device": "cpu"})
-        assert isinstance(here, Trained)
-        here.load()
+    """Raise WeightsError or ConfigError unless all that the method needs can be loaded; once for all films."""
+    made = create(method, **dict(options))
+    if isinstance(made, Trained) and method in NAMES:
+        # Who only reads must not take memory of a GPU. (What a method of the user's own understands, nobody knows.)
+        made = create(method, **dict(options) | {"device": "cpu"})
+    if isinstance(made, Trained):
+        made.load()
 
 
 def _assigned(

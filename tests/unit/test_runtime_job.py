@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dvcp.errors import ConfigError
+from dvcp.errors import ConfigError, WeightsError
 from dvcp.methods import create
 from dvcp.methods.base import Method
 from dvcp.runtime import guess, job
 from dvcp.runtime.job import JobSettings, prepare
 from dvcp.runtime.references import Missing
-from tests.films import Film, make_film
+from tests.films import Film, automatic_weights, make_film
 from tests.trail import Trail
 
 
@@ -45,6 +45,15 @@ def test_an_automatic_method_needs_no_references(film: Film, tmp_path: Path) -> 
     assert [a.guessed for a in with_still.assignments] == [False, True]
     assert with_still.warnings[-1] == f"{film.gray}, shot 2: no painted still, colours guessed by trail"
     assert {s.key for s in with_still.segments if s.shot == 2} == {s.key for s in found.segments if s.shot == 2}
+
+
+def test_wrong_weights_are_told_before_anybody_looks_at_the_film(tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("no weights at all")
+    others = automatic_weights(tmp_path / "others.safetensors")
+    for weights, told in (("gone.safetensors", "cannot be read"), ("text.safetensors", "is no safetensors"), (others.name, "descriptor")):
+        asked = JobSettings(f"{tmp_path}/nothing.mkv", None, f"{tmp_path}/out.mkv", "dvcp", options={"weights": f"{tmp_path}/{weights}"})
+        with pytest.raises(WeightsError, match=told):
+            prepare(asked)
 
 
 def test_a_method_that_needs_pictures_says_what_to_do_without(film: Film, tmp_path: Path) -> None:
