@@ -14,22 +14,14 @@ import s3fs
 import torch
 
 from deploy.services import answers, free_ports, running
-from dvcp.runtime.cluster import THREADS
 from dvcp.runtime.driver import Driver, driving
 from dvcp.runtime.settings import PoolSettings
 from tests.s3_server import S3Server, serve, weed
 
-# As many as an actor has: sums round differently on one thread and on several, and tests compare bits with what actors compute.
-torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Small networks on one thread: on a busy machine several threads wait for each other most of the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+# One thread, here, in actors (whose bits tests compare) and in all other processes: where all cores are busy, several wait for each other
+# most of the time, and two tests side by side took longer than one after the other.
+torch.set_num_threads(1)
+os.environ |= dict.fromkeys(("DVCP_NETWORK_THREADS", "OMP_NUM_THREADS"), "1")
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ def sizes(settings: PoolSettings) -> Sizes:
     matchers = settings.matchers or width
     propagator_gpus, matcher_gpus = _shares(settings, gpus, width, matchers)
     # Whatever the pool sizes: sums of one thread and of several round differently, and no picture may depend on how many actors there are.
-    threads = settings.threads or min(THREADS, least)
+    threads = settings.threads or int(os.environ.get("DVCP_NETWORK_THREADS", "0")) or min(THREADS, least)
     # Half of a node's store for what waits, the rest for evidence and for what is on its way.
     store = min(node.get("object_store_memory", 1 << 30) for node in nodes)
     holding = [node for node in nodes if not propagator_gpus or node.get("GPU", 0) >= propagator_gpus] or nodes

@@ -14,7 +14,7 @@ class PoolSettings:
         propagators: 0 = one a GPU, or one for every four CPU cores (at least one).
         matchers: 0 = as many as propagators.
         propagator_gpus, matcher_gpus: GPUs each holds, fractions allowed; None = half a GPU each where the cluster has any, else 0.
-        threads: CPU threads of each network actor; 0 = 4, or all cores of a machine that has fewer.
+        threads: CPU threads of each network actor; 0 = ``DVCP_NETWORK_THREADS``, or 4, or all cores of a machine that has fewer.
     """
 
     address: str | None = None

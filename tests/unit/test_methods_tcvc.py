@@ -17,7 +17,6 @@ from dvcp.store.ledger import Ledger
 from tests.films import scene, small_weights
 
 SPEC = ColourSpec("bt601")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,6 @@ from dvcp.nets.colorizer import Colorizer
 from dvcp.nets.generators import generator_digest, load_generator
 from dvcp.nets.weights import save_weights, weights_digest
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def net() -> Colorizer:

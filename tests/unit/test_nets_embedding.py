@@ -11,8 +11,6 @@ from torch.nn import functional as F
 from dvcp.errors import WeightsError
 from dvcp.nets.embedding import CHANNELS, PictureEmbedder, reduced
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def net() -> PictureEmbedder:

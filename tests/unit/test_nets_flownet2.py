@@ -9,8 +9,6 @@ from dvcp.nets.flownet2 import FlowNet2
 from dvcp.nets.flownet2_parts import correlation
 from tests.unit import tcvc_release as release
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 #: that NVIDIA's code prints
 PARAMETERS = 162_518_834
 

@@ -14,8 +14,6 @@ from dvcp.nets.generator import Generator
 from dvcp.nets.siggraph17 import Siggraph17
 from tests.unit import tcvc_release as release
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 Net = Siggraph17 | Eccv16
 KINDS: list[tuple[type[Net], str, int, float]] = [(Siggraph17, release.SIGGRAPH17, 107, 34.19), (Eccv16, release.ECCV16, 82, 32.24)]
 

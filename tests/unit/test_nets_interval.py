@@ -7,8 +7,6 @@ from dvcp.nets.interval import behind, between
 from dvcp.nets.tcvc import FeatureFusion
 from dvcp.ops.flow import warp
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def shifted(n: int, x: float) -> torch.Tensor:
     """Motion of n frames, ``x`` pixels to the right each."""

@@ -7,8 +7,6 @@ from torch.nn import functional as F
 
 from dvcp.nets.tcvc import FeatureFusion
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 Lumas = tuple[Tensor, Tensor, Tensor]
 SIZES = {"channels": 5, "luma": 3, "reduced": 4, "weighting": (6, 7), "refine": (8, 9)}
 

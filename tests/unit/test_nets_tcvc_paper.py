@@ -19,8 +19,6 @@ from dvcp.nets.tcvc_paper import ECCV16_HINT, load_eccv16, load_flownet2, load_s
 from dvcp.ops.flow import dis_flow
 from tests.unit import tcvc_release as release
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SINGLE: dict[str, tuple[Callable[[str], nn.Module], Any]] = {
     "siggraph17-df00044c.pth": (load_siggraph17, release.SIGGRAPH17),
     "colorization_release_v2-9b330a0b.pth": (load_eccv16, release.ECCV16),

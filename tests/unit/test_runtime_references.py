@@ -20,7 +20,6 @@ from dvcp.shots.timeline import ShotList, from_cuts
 from tests.films import make_film, texture
 from tests.trail import Trail
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 Reel = tuple[VideoInfo, ShotList, Path]
 NEAREST, GRAY, ERROR = Missing.NEAREST, Missing.GRAY, Missing.ERROR
 

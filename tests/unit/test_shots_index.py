@@ -16,7 +16,6 @@ from dvcp.shots.timeline import Shot
 from dvcp.timing import Span
 from tests.films import make_film
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 Luma = NDArray[np.float32]
 
 

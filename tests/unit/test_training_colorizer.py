@@ -12,8 +12,6 @@ from dvcp.training.loop import Schedule
 from dvcp.training.scenes import Scene
 from tests.unit.training_clips import drifting_clip
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def picture(seed: int) -> Scene:
     clip = drifting_clip(f"p{seed}", 1, 200, 260, seed=seed)

@@ -22,8 +22,6 @@ from dvcp.training.loop import Schedule
 from dvcp.training.scenes import Draw, Stock
 from tests.unit.test_training_scenes import clip, picture
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def studio() -> Studio:

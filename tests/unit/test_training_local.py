@@ -13,8 +13,6 @@ from dvcp.training.local import augment_gray, draw_pair, held_out_psnr, train_lo
 from dvcp.training.loop import Schedule
 from tests.unit.training_clips import drifting_clip
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_a_pair_is_two_frames_of_one_crop() -> None:
     clip = drifting_clip(step=1)

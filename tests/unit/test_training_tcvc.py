@@ -13,8 +13,6 @@ from dvcp.training.scenes import Scene
 from dvcp.training.tcvc import Run, Studio, draw_run, measured_run, train_tcvc, warping_loss
 from tests.unit.training_clips import drifting_clip
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def generator() -> Colorizer:
