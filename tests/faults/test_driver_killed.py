@@ -17,11 +17,19 @@ from tests.films import framemd5, make_film, small_weights
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize(("method", "shared"), [("dvcp", False), ("exemplar", True), ("tcvc", True)])
+@pytest.mark.parametrize(
+    ("method", "shared"),
+    [
+        ("dvcp", False),
+        ("copy", True),
+        pytest.param("exemplar", True, marks=pytest.mark.night),
+        pytest.param("tcvc", True, marks=pytest.mark.night),
+    ],
+)
 def test_killed_at_random(tmp_path: Path, cluster: None, method: str, shared: bool) -> None:
     """With a Ray of its own, which the kill leaves behind, and on a cluster, whose actors of the dead command must make room.
 
-    dvcp between painted frames, exemplar from pictures of elsewhere, tcvc from nothing.
+    dvcp and copy between painted frames, exemplar from pictures of elsewhere, tcvc from nothing.
     """
     film = make_film(tmp_path, lengths=(40, 30), painted=((0, 39), (20,)))
     if method == "exemplar":
