@@ -80,8 +80,11 @@ def nodes(folder: Path, counts: Sequence[int], seconds: int) -> list[dict[str, A
     return rows
 
 
-def _all_up(driver: Driver, count: int) -> None:
+def _all_up(driver: Driver, count: int, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
     while driver.snapshot()["lanes"][0] < count or driver.snapshot()["matchers"][0] < count:
+        # More than the processors here have room for never come.
+        assert time.monotonic() < end, f"{count} lanes and matchers did not come up: {driver.snapshot()}"
         time.sleep(0.2)
 
 
@@ -89,8 +92,8 @@ def driver_cost(folder: Path, segments: int) -> list[dict[str, Any]]:
     """CPU seconds and memory of the driver's process, after each quarter of a film of many short shots."""
     job, rows = planned(folder, "driver", segments * 8, segments, "copy"), list[dict[str, Any]]()
     me, done = psutil.Process(), 0
-    with driving(PoolSettings(propagators=4, threads=1)) as driver:
-        _all_up(driver, 4)
+    with driving(PoolSettings(propagators=2, threads=1)) as driver:
+        _all_up(driver, 2)
         start, cpu = time.monotonic(), time.process_time()
 
         def report(_segment: Any, item: Any) -> None:
