@@ -15,8 +15,7 @@ from dvcp.errors import ConfigError, DvcpError, MediaError
 from dvcp.evaluation.painted import Painted
 from dvcp.media.source import VIDEO_SUFFIXES
 from dvcp.methods import create
-from dvcp.methods.base import Method
-from dvcp.methods.networks import Networks
+from dvcp.methods.base import Method, Trained
 from dvcp.store import files
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class EvaluationSettings:
             message = f"cannot measure {', '.join(needy)} with no frame painted: not automatic"
             raise ConfigError(message, hint="--painted first or ends, or name other --methods")
         for method in methods.values():
-            if isinstance(method, Networks):
+            if isinstance(method, Trained):
                 method.load()
         return methods
 

@@ -58,10 +58,11 @@ class _Member:
 
     def doubt(self, since: float) -> None:
         """Ask, unless that was done and no answer has come; time runs from ``since`` at the latest."""
-        if not self.pings:
+        if self.pings:
+            self.since = min(self.since, since)
+        else:
             self.ping()
             self.since = since
-        self.since = min(self.since, since)
 
     def answered(self) -> bool:
         """Whether all have answered by now. Raises RayError when one is gone for good."""

@@ -168,10 +168,8 @@ def prepare(settings: JobSettings, info: VideoInfo | None = None) -> Job:
 @lru_cache(maxsize=1)
 def _check_weights(method: str, options: tuple[tuple[str, Any], ...]) -> None:
     """Raise WeightsError or ConfigError unless all that the method needs can be loaded; once for all films."""
-    made = create(method, **dict(options))
-    if isinstance(made, Trained) and method in NAMES:
-        # Who only reads must not take memory of a GPU. (What a method of the user's own understands, nobody knows.)
-        made = create(method, **dict(options) | {"device": "cpu"})
+    # Who only reads must not take memory of a GPU. (What a method of the user's own understands, nobody knows.)
+    made = create(method, **dict(options) | ({"device": "cpu"} if method in NAMES else {}))
     if isinstance(made, Trained):
         made.load()
 

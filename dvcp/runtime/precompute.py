@@ -16,7 +16,7 @@ from dvcp.errors import ClusterLost, ConfigError, DvcpError, StoreError
 from dvcp.media.probe import VideoInfo, probe_colour
 from dvcp.media.source import content_digest, stem
 from dvcp.methods import create
-from dvcp.methods.networks import Networks
+from dvcp.methods.base import Trained
 from dvcp.runtime.board import Board, Shown
 from dvcp.runtime.driver import Driver, driving
 from dvcp.runtime.job import windows_ahead
@@ -101,7 +101,7 @@ def open_dataset(settings: PrecomputeSettings) -> dict[str, Any]:
         WeightsError: the method's weights cannot be loaded.
     """
     method = create(settings.method, **settings.options)
-    assert isinstance(method, Networks)
+    assert isinstance(method, Trained)
     method.load()
     made = {
         "schema": SCHEMA_VERSION, "engine": ENGINE, "method": settings.method, "method_digest": method.digest(),

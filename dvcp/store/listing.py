@@ -58,8 +58,9 @@ def _listed(where: str) -> Iterator[tuple[str, Facts]]:
             yield path, _status(os.stat(path))
     else:
         url = files.absolute(where)
-        found = Remote(url).listing()
-        if not found and not where.endswith("/") and (alone := Remote(url).facts()):
+        folder = Remote(url)
+        found = folder.listing()
+        if not found and not where.endswith("/") and (alone := folder.facts()):
             yield url, alone
         yield from ((files.join(url, name), facts) for name, facts in found.items() if facts)
 
