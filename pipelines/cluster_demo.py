@@ -35,6 +35,7 @@ from dvcp.shots.detect import detect_shots
 from dvcp.store import files
 from dvcp.store.ledger import Ledger
 from dvcp.store.output import Output
+from dvcp.store.secrets import forget_stores
 from dvcp.timing import Span
 from pipelines.demo import footage, paint
 
@@ -153,11 +154,12 @@ def acting_as(up: Topology, name: str) -> Iterator[None]:
     """For the block this process reaches the other services as the service ``name`` does."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    theirs, store = up.environment(name), fsspec.get_filesystem_class("s3")
-    before = dict(os.environ)
+    theirs, before = up.environment(name), dict(os.environ)
+    # FSSPEC_S3_* of the user would win over AWS_*.
+    for key in [key for key in before if key.startswith("FSSPEC_S3")]:
+        del os.environ[key]
     os.environ.update({key: value for key, value in theirs.items() if key.startswith("AWS_")})
-    # A file system made before now would still speak to another endpoint.
-    store.clear_instance_cache()
+    forget_stores()
     try:
         updates = {PREFECT_API_URL: theirs["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: theirs["PREFECT_API_AUTH_STRING"]}
         with temporary_settings(updates=updates):
@@ -165,7 +167,7 @@ def acting_as(up: Topology, name: str) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-        store.clear_instance_cache()
+        forget_stores()
 
 
 def put(clips: Sequence[Path], painted: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import ray
-import s3fs
 import torch
 
 from deploy.services import answers, free_ports, running
 from dvcp.runtime.driver import Driver, driving
 from dvcp.runtime.settings import PoolSettings
+from dvcp.store.secrets import forget_stores
 from tests.s3_server import S3Server, serve, weed
 
 # One thread, here, in actors (whose bits tests compare) and in all other processes: where all cores are busy, several wait for each other
@@ -32,10 +32,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with serve(tmp_path_factory.mktemp("s3")) as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.env.items():
             patch.setenv(name, value)
-        # fsspec keeps its file systems; one made before now would still speak to another endpoint.
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_stores()
         yield server
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_stores()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.services import ServiceError, free_ports, program, remove_sockets, running
+from dvcp.store.secrets import Secrets
 
 BUCKET = "dvcp"
 KEY, SECRET = "test-key", "test-secret"
@@ -85,6 +86,17 @@ def serve(folder: Path) -> Iterator[S3Server]:
     finally:
         for port in ports.values():
             remove_sockets(port)
+
+
+@contextmanager
+def reached(env: Mapping[str, str]) -> Iterator[None]:
+    """For the block, this process speaks to the store of ``env``. To set the variables is not enough: fsspec reads them once."""
+    before = Secrets.of_environment()
+    Secrets(tuple(env.items())).apply()
+    try:
+        yield
+    finally:
+        before.apply()
 
 
 def _writable(server: S3Server) -> bool:

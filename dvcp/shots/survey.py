@@ -21,6 +21,7 @@ from dvcp.colour import ColourSpec, chroma_to_unit, luma_to_unit
 from dvcp.errors import MediaError, PictureChange
 from dvcp.media.probe import INTERLACED, VideoInfo
 from dvcp.media.reader import FrameReader, each_frame
+from dvcp.media.unfilled import unfilled
 from dvcp.shots.detect import FLAT, READ_BYTES, CutFinder, small_gray
 from dvcp.store import files
 from dvcp.timing import Span
@@ -152,8 +153,12 @@ def survey(info: VideoInfo, *, cuts: bool = True, progress: Callable[[int], None
 
     Raises:
         ConfigError: cuts are wanted and PySceneDetect is not installed.
-        MediaError: the film cannot be opened, more than half of its frames cannot be decoded, or its pictures change size or format.
+        MediaError: the film cannot be opened, more than half of its frames cannot be decoded, its pictures change size or format, or its
+            data do not fill them.
     """
+    if unfilled(info):
+        message = f"its data do not fill pictures of {info.width}x{info.height}: what is missing decodes to something else each time"
+        raise MediaError(message, file=info.url, hint="its header announces a wrong size; correct it, or take another copy")
     count, size = len(info.frames), info.width * info.height * np.dtype(info.colour.dtype).itemsize
     looks = np.zeros(count, LOOK)
     finder = CutFinder(rate=info.average_rate) if cuts else None

@@ -22,11 +22,10 @@ import pytest
 from dvcp.store import files, uploads
 from dvcp.store.ledger import Ledger, SegmentIdentity, SegmentRecord
 from dvcp.store.remote import Remote
-from dvcp.store.secrets import Secrets
 from dvcp.timing import Span
 from tests.faulty_proxy import FaultyProxy, faulty
 from tests.films import framemd5, make_film
-from tests.s3_server import SECRET, S3Server
+from tests.s3_server import SECRET, S3Server, reached
 
 pytestmark = pytest.mark.slow
 
@@ -36,11 +35,8 @@ IDENTITY = SegmentIdentity("aa" * 32, Span(0, 9999), Span(0, 1), 0, 0, Fraction(
 @pytest.fixture
 def proxy(s3: S3Server) -> Iterator[FaultyProxy]:
     """This process speaks to the store through it."""
-    before = Secrets.of_environment()
-    with faulty(s3.endpoint, share=0.05, seed=5, delay_s=0.3) as made:
-        Secrets(tuple(made.env.items())).apply()
+    with faulty(s3.endpoint, share=0.05, seed=5, delay_s=0.3) as made, reached(made.env):
         yield made
-    before.apply()
 
 
 def unfinished(url: str) -> list[str]:

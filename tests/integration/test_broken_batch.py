@@ -32,6 +32,7 @@ UNMADE = {
     "format.ts": "two films in one",
     "3x5.mkv": "FFV1 takes no picture so small",
     "8192-high.mkv": "FFV1 takes no picture so narrow",
+    "wide.mkv": "its data do not fill pictures",
     "rate.avi": "its frames are less than a millisecond apart",
 }
 HEAD = """# Bad films

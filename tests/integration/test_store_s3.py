@@ -23,10 +23,9 @@ from dvcp.store import files, uploads
 from dvcp.store.fixity import sha256_url
 from dvcp.store.ledger import Ledger, SegmentIdentity, SegmentRecord
 from dvcp.store.remote import Remote
-from dvcp.store.secrets import Secrets
 from dvcp.timing import Span
 from tests.faulty_proxy import Counts, FaultyProxy, faulty
-from tests.s3_server import S3Server, serve
+from tests.s3_server import S3Server, reached, serve
 from tests.unit.media_clips import make_film, noise
 
 
@@ -89,11 +88,8 @@ def test_unreachable_server(s3: S3Server) -> None:
 
 
 @pytest.mark.slow
-def test_server_dies_and_comes_back_empty_handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
-    with serve(tmp_path / "own") as server:
-        for name, value in server.env.items():
-            monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+def test_server_dies(tmp_path: Path, impatient: None) -> None:
+    with serve(tmp_path / "own") as server, reached(server.env):
         files.put_bytes(b"1", "s3://dvcp/x")
         assert files.get_bytes("s3://dvcp/x") == b"1"
         os.kill(server.pid, signal.SIGKILL)
@@ -127,11 +123,8 @@ def test_multipart_put_is_whole_or_absent(s3_url: str, tmp_path: Path) -> None:
 @pytest.fixture
 def counting(s3: S3Server) -> Iterator[FaultyProxy]:
     """This process speaks to the server through a proxy that does nothing but count."""
-    before = Secrets.of_environment()
-    with faulty(s3.endpoint) as proxy:
-        Secrets(tuple(proxy.env.items())).apply()
+    with faulty(s3.endpoint) as proxy, reached(proxy.env):
         yield proxy
-    before.apply()
 
 
 def cost(proxy: FaultyProxy, work: Callable[[], object]) -> Counts:
@@ -240,15 +233,12 @@ def test_a_listing_of_many_pages(counting: FaultyProxy, s3_url: str, monkeypatch
 
 def test_a_lost_answer_leaves_no_unknown_upload(s3: S3Server, s3_url: str, tmp_path: Path) -> None:
     """The server began an upload and the answer that names it never came."""
-    film, before = tmp_path / "film", Secrets.of_environment()
+    film = tmp_path / "film"
     film.write_bytes(os.urandom(2 * uploads.PART + 1))
     with faulty(s3.endpoint, share=1.0, faults=["drop_after"]) as proxy:
-        Secrets(tuple(proxy.env.items())).apply()
         proxy.most, proxy.only = 1, ["BEGIN"]
-        try:
+        with reached(proxy.env):
             files.put_file(film, f"{s3_url}/film")
-        finally:
-            before.apply()
         assert proxy.counts.faults == {"drop_after": 1} and proxy.counts.requests["BEGIN"] == 2 and proxy.counts.requests["ABORT"] == 1
     assert not [u for u in Remote(s3_url).fs.list_multipart_uploads("dvcp") if u["Key"] == Remote(f"{s3_url}/film").place()["Key"]]
     assert sha256_url(f"{s3_url}/film") == hashlib.sha256(film.read_bytes()).hexdigest()

@@ -11,9 +11,8 @@ import pytest
 from dvcp.store import files, uploads
 from dvcp.store.output import Output, abort_stale_uploads
 from dvcp.store.remote import Remote
-from dvcp.store.secrets import Secrets
 from tests.faulty_proxy import faulty
-from tests.s3_server import S3Server
+from tests.s3_server import S3Server, reached
 
 _CONFLICT = b"<Error><Code>ConditionalRequestConflict</Code><Message>A conflicting operation is under way.</Message></Error>"
 
@@ -35,9 +34,8 @@ def test_uploads_of_one_object_alone_are_aborted(s3_url: str) -> None:
 @pytest.mark.parametrize("winner", [b"", b"theirs"], ids=["failed", "won"])
 def test_a_put_that_meets_another_is_tried_again(s3: S3Server, s3_url: str, winner: bytes) -> None:
     """The store answers 409 while another put of the object is under way, whether that one fails or not."""
-    before, url = Secrets.of_environment(), f"{s3_url}/source.json"
-    with faulty(s3.endpoint) as proxy:
-        Secrets(tuple(proxy.env.items())).apply()
+    url = f"{s3_url}/source.json"
+    with faulty(s3.endpoint) as proxy, reached(proxy.env):
         ask = proxy.ask
 
         def conflict(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[HTTPResponse, bytes]:
@@ -50,9 +48,6 @@ def test_a_put_that_meets_another_is_tried_again(s3: S3Server, s3_url: str, winn
             return cast(HTTPResponse, answer), _CONFLICT
 
         proxy.ask = conflict  # type: ignore[method-assign]
-        try:
-            assert files.put_bytes(b"mine", url, exclusive=True) is not bool(winner)
-        finally:
-            before.apply()
+        assert files.put_bytes(b"mine", url, exclusive=True) is not bool(winner)
         assert proxy.counts.requests["PUT"] == (3 if winner else 2)
     assert files.get_bytes(url) == (winner or b"mine")
