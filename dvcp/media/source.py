@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 import av
 from av.container import InputContainer
 
+from dvcp.environment import whole_number
 from dvcp.errors import ConfigError, DvcpError, MediaError, ReadFailed, StoreError, one_line
 from dvcp.pulse import pulse
 from dvcp.store import cache, files
@@ -55,7 +56,7 @@ def decode_threads() -> int:
     One, because with several a damaged picture is mended with what other threads have decoded by then: the same H.264 or FFV1 file gave
     other samples each time.
     """
-    return max(1, int(os.environ.get("DVCP_DECODE_THREADS", "1")))
+    return max(1, whole_number("DVCP_DECODE_THREADS", 1))
 
 
 def open_bytes(url: str) -> BinaryIO:

@@ -186,11 +186,14 @@ class Board:
             seen = len(closed) + sum(1 for film in films if film.frames)
             asked, told = max(self._expected, len(closed) + len(films)), _iso(now())
             status = Status(
-                self.run, socket.gethostname(), os.getpid(), _iso(self._began), told, told if ended else "", asked, len(films),
-                len(closed) - len(failures), len(failures), tuple(failures[:_MOST_NAMES]), done, to_do, round(self._rate(60), 2),
-                round(self.computed / max(at - self._clock, 1e-3), 2), self._pools(there), there.get("segments", 0),
-                there.get("lost", 0), there.get("given_up", 0), there.get("lanes", (0, 0)), there.get("matchers", (0, 0)),
-                queue, spilled, tuple(film.under_way() for film in films[:_MOST_NAMES]), self._left(asked, seen, done, to_do),
+                run=self.run, host=socket.gethostname(), pid=os.getpid(),
+                began=_iso(self._began), updated=told, ended=told if ended else "",
+                asked=asked, open=len(films), done=len(closed) - len(failures), failed=len(failures),
+                failures=tuple(failures[:_MOST_NAMES]), frames_done=done, frames_to_do=to_do,
+                fps_minute=round(self._rate(60), 2), fps=round(self.computed / max(at - self._clock, 1e-3), 2),
+                pools=self._pools(there), queue_bytes=queue, spilled_bytes=spilled,
+                under_way=tuple(film.under_way() for film in films[:_MOST_NAMES]), left_s=self._left(asked, seen, done, to_do),
+                **{name: there[name] for name in ("segments", "lost", "given_up", "lanes", "matchers") if name in there},
             )  # fmt: skip
         for state in ("asked", "open", "done", "failed"):
             FILMS.tell(getattr(status, state), state=state)

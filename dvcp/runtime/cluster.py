@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 
+from dvcp.environment import whole_number
 from dvcp.errors import ClusterLost, ConfigError, one_line
 from dvcp.runtime.settings import PoolSettings
 
@@ -107,7 +108,7 @@ def sizes(settings: PoolSettings) -> Sizes:
     """What ``settings`` come to on the nodes that are alive; waits for the first of them.
 
     Raises:
-        ConfigError: lanes would leave matchers no GPU.
+        ConfigError: lanes would leave matchers no GPU, or ``DVCP_NETWORK_THREADS`` is no number.
         ClusterLost: no node with a processor came in :data:`NO_ROOM_S`.
     """
     deadline = time.monotonic() + NO_ROOM_S
@@ -121,7 +122,7 @@ def sizes(settings: PoolSettings) -> Sizes:
     matchers = settings.matchers or width
     propagator_gpus, matcher_gpus = _shares(settings, gpus, width, matchers)
     # Whatever the pool sizes: sums of one thread and of several round differently, and no picture may depend on how many actors there are.
-    threads = settings.threads or int(os.environ.get("DVCP_NETWORK_THREADS", "0")) or min(THREADS, least)
+    threads = settings.threads or whole_number("DVCP_NETWORK_THREADS", 0) or min(THREADS, least)
     # Half of a node's store for what waits, the rest for evidence and for what is on its way.
     store = min(node.get("object_store_memory", 1 << 30) for node in nodes)
     holding = [node for node in nodes if not propagator_gpus or node.get("GPU", 0) >= propagator_gpus] or nodes

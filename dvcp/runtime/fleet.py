@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from dvcp.errors import ConfigError
@@ -25,10 +25,13 @@ log = logging.getLogger(__name__)
 
 #: seconds actors may take to come back before others are made in their place: their node is gone
 REVIVE_S = 30
+#: seconds a lane may look for room before that is said: nodes of a cluster that grows come within minutes, but a person should know
+ROOM_S = 60
 #: seconds between two looks at the nodes
 _LOOK_S = 2
 #: CPU shares of an actor: mostly they wait for each other, and Ray must not refuse them for it
 _WRITER, _PROPAGATOR, _DECODER, _MATCHER = 0.05, 0.4, 0.05, 0.2
+_LANE_CPU = _WRITER + _PROPAGATOR + _DECODER
 
 
 @dataclass(eq=False)
@@ -93,6 +96,8 @@ class Fleet:
         self._lanes: list[_Member] = []
         self._matchers: list[_Member] = []
         self._made, self._looked = 0, 0.0
+        #: lanes of which was said that they find no room
+        self._roomless = 0
         #: members given up because they did not come back
         self.replaced = 0
         log.info("%s", self._sizes)
@@ -153,8 +158,7 @@ class Fleet:
             member.ping()
             # It may have been a matcher's process. Until Ray notices that a node is dead (15 s, longer on a busy one) its matcher passes
             # for alive, and a segment was given up that began with it four times. One that only has much to do may take its time.
-            for matcher in self._matchers:
-                matcher.doubt(since=math.inf)
+            self._doubt_matchers(since=math.inf)
             self._looked = 0.0
 
     def gone(self, lane: Lane) -> bool:
@@ -166,8 +170,11 @@ class Fleet:
         """End the processes of a lane that says nothing any more; Ray starts them again. A matcher may be what hangs: all are asked."""
         for actor in (lane.decoder, lane.propagator, lane.writer):
             ray.kill(actor, no_restart=False)
+        self._doubt_matchers(since=time.monotonic())
+
+    def _doubt_matchers(self, since: float) -> None:
         for matcher in self._matchers:
-            matcher.doubt(since=time.monotonic())
+            matcher.doubt(since)
 
     def _of(self, lane: Lane) -> _Member:
         return next(member for member in self._lanes if member.name == lane.name)
@@ -181,6 +188,7 @@ class Fleet:
         for lane in self._lanes:
             if not lane.busy and not lane.pings and not lane.nodes <= alive:
                 lane.ping()
+        self._say_who_waits()
         # With no node there is nothing to count: the last known numbers stand until one is back.
         if computing_nodes():
             with suppress(ConfigError):
@@ -188,6 +196,19 @@ class Fleet:
                 there = sizes(self._settings)
                 self._sizes = replace(self._sizes, lanes=there.lanes, matchers=there.matchers)
             self._fill(alive)
+
+    def _say_who_waits(self) -> None:
+        """A lane without room waits in silence, and who asked for it would believe that it works. Said once for each more."""
+        never = [lane for lane in self._lanes if lane.group and not lane.nodes and time.monotonic() - lane.since > ROOM_S]
+        if len(never) <= self._roomless:
+            return
+        # The others are only slow to start.
+        count = sum(placement_group_table(lane.group)["state"] == "PENDING" for lane in never)
+        if count > self._roomless:
+            self._roomless = count
+            gpus = f" and {self._sizes.propagator_gpus:g} GPUs" * (self._sizes.propagator_gpus > 0)
+            needs = f"{_LANE_CPU:g} CPUs{gpus} on one node"
+            log.warning("%d of %d propagators find no room: each needs %s; ask for fewer, or add nodes", count, len(self._lanes), needs)
 
     def _fill(self, alive: set[str]) -> None:
         # Matchers first: lanes that take all there is would wait for them for ever.
@@ -210,8 +231,8 @@ class Fleet:
         members[members.index(member)] = make()
 
     def _lane(self) -> _Member:
-        gpus, cpus = self._sizes.propagator_gpus, _WRITER + _PROPAGATOR + _DECODER
-        group = placement_group([{"CPU": cpus} | ({"GPU": gpus} if gpus else {})], strategy="STRICT_PACK")
+        gpus = self._sizes.propagator_gpus
+        group = placement_group([{"CPU": _LANE_CPU} | ({"GPU": gpus} if gpus else {})], strategy="STRICT_PACK")
         there = PlacementGroupSchedulingStrategy(group)
         actors = (
             _actor(self._writer, cpu=_WRITER, where=there),

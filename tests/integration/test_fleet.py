@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from dvcp.runtime import fleet
+from dvcp.runtime.settings import PoolSettings
 from tests.films import framemd5, make_film
 
 pytestmark = pytest.mark.slow
@@ -85,3 +88,21 @@ def test_nodes_leave_and_join(tmp_path: Path) -> None:
     assert told["rough"] == told["calm"] > 10
     assert told["joined"] == [3, 3]
     assert framemd5(tmp_path / "rough.mkv") == framemd5(tmp_path / "calm.mkv")
+
+
+@pytest.mark.parametrize("settings, told", [
+    (PoolSettings(propagators=2, propagator_gpus=1.0), "2 of 2 propagators find no room: each needs 0.5 CPUs and 1 GPUs on one node"),
+    (PoolSettings(propagators=1), ""),
+], ids=["no room", "slow to start"])  # fmt: skip
+def test_who_asks_for_more_than_there_is_room_for(
+    cluster: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: PoolSettings, told: str
+) -> None:
+    monkeypatch.setattr(fleet, "ROOM_S", 1 if told else 0)
+    monkeypatch.setattr(fleet, "_LOOK_S", 0.5)
+    with fleet.Fleet(settings) as made:
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            made.tend()
+            time.sleep(0.1)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ([f"{told}; ask for fewer, or add nodes"] if told else [])

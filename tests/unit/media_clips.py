@@ -19,6 +19,8 @@ from dvcp.media.reader import FrameReader
 from dvcp.media.writer import SegmentWriter
 from dvcp.timing import Span
 
+#: Matroska's elements PixelWidth 320 and PixelHeight 256
+WIDTH, HEIGHT = b"\xb0\x82\x01\x40", b"\xba\x82\x01\x00"
 TWENTY_FIVE = Fraction(1, 25)
 
 
@@ -88,6 +90,14 @@ def packet_places(path: str) -> list[tuple[int, int]]:
     """(position in the file, size) of every video packet."""
     with av.open(path) as container:
         return [(p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
+
+
+def announced(path: Path, mark: bytes, samples: int) -> str:
+    """The film with another number after the first ``mark``."""
+    data = path.read_bytes()
+    assert mark in data
+    path.write_bytes(data.replace(mark, mark[:2] + samples.to_bytes(2, "big"), 1))
+    return str(path)
 
 
 def damage(path: str, packet: int) -> None:

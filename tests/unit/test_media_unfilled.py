@@ -9,19 +9,9 @@ from dvcp.errors import MediaError
 from dvcp.media.probe import probe
 from dvcp.media.unfilled import unfilled
 from dvcp.shots.survey import survey
-from tests.unit.media_clips import damage, make_film, noise
+from tests.unit.media_clips import HEIGHT, WIDTH, announced, damage, make_film, noise
 
 CHECKED = {"level": "3", "slicecrc": "1", "g": "1"}
-#: Matroska's elements PixelWidth 320 and PixelHeight 256
-WIDTH, HEIGHT = b"\xb0\x82\x01\x40", b"\xba\x82\x01\x00"
-
-
-def announced(path: Path, mark: bytes, samples: int) -> str:
-    """The film with another number after the first ``mark``."""
-    data = path.read_bytes()
-    assert mark in data
-    path.write_bytes(data.replace(mark, mark[:2] + samples.to_bytes(2, "big"), 1))
-    return str(path)
 
 
 @pytest.mark.parametrize("options, mark, samples", [
