@@ -63,7 +63,8 @@ class Night:
         runs: flow runs it took.
         seconds: from the first schedule to the last run's end.
         again: segments begun again because a process died, as the runs' logs tell.
-        rewritten: ledger records that were written a second time after they had been there.
+        rewritten: ledger records that were there, and then others of the same key: not those put again as they were, because the answer
+            to the first put was lost.
         broken: why the mishaps ended early, "" when they did not.
     """
 
@@ -170,10 +171,10 @@ def mishaps(watch: Watchman, night: Night, seconds: float, every: float, seed: i
 
 
 def records(out: str) -> dict[str, str]:
-    """Time of every ledger record under ``out``, by name."""
+    """Tag of every ledger record under ``out``, by name; a record holds the time of its making."""
     store = fsspec.filesystem("s3", use_listings_cache=False)
     with contextlib.suppress(Exception):  # the store is away now and then
-        return {name: str(about["LastModified"]) for name, about in store.find(out, detail=True).items() if "/ledger/" in name}
+        return {name: str(about["ETag"]) for name, about in store.find(out, detail=True).items() if "/ledger/" in name}
     return {}
 
 
@@ -192,8 +193,8 @@ def work(watch: Watchman, out: str, wanted: Mapping[str, Any], night: Night, pat
         while True:
             assert time.monotonic() - began < patience_s, f"not done after {patience_s} s"
             watch.tend()
-            for name, when in records(out).items():
-                if seen.setdefault(name, when) != when:
+            for name, tag in records(out).items():
+                if seen.setdefault(name, tag) != tag:
                     night.rewritten.add(name)
             time.sleep(1)
             with contextlib.suppress(httpx.HTTPError, PrefectException):
@@ -304,7 +305,7 @@ def main() -> int:
         rough.again = said.count("a process died, the segment starts again")
     figures = {
         "mishaps": dict(rough.kills), "runs": rough.runs, "segments": sum(map(len, keys["rough"])), "begun again": rough.again,
-        "committed twice": len(rough.rewritten), "same segments": keys["calm"] == keys["rough"], "differing samples": differ,
+        "committed twice": sorted(rough.rewritten), "same segments": keys["calm"] == keys["rough"], "differing samples": differ,
         "left over": wrong, "orphans": len(orphans), "broken off": rough.broken,
         "seconds": round(rough.seconds), "undisturbed seconds": round(calm.seconds),
     }  # fmt: skip
