@@ -18,7 +18,7 @@ from dvcp.errors import ClusterLost
 from dvcp.media.source import find_sources
 from dvcp.runtime.board import Board
 from dvcp.runtime.driver import Driver, driving
-from dvcp.runtime.precompute import FILMS, Outcome, PrecomputeSettings, compute_film, finish, open_dataset, unforeseen
+from dvcp.runtime.precompute import FILMS, Outcome, PrecomputeSettings, broken, compute_film, finish, open_dataset
 from dvcp.runtime.record import Recorder
 from dvcp.store.secrets import redact
 from pipelines.credentials import use_store
@@ -46,7 +46,7 @@ def precompute_archive(parameters: PrecomputeParameters) -> State[Any]:
         if isinstance(end, ClusterLost):
             return lost(end)
     # What is no outcome is what the last retry raised.
-    outcomes = [e if isinstance(e, Outcome) else Outcome(film, error=unforeseen(film, e)) for film, e in zip(films, ended, strict=True)]
+    outcomes = [e if isinstance(e, Outcome) else broken(film, e) for film, e in zip(films, ended, strict=True)]
     shards = finish(settings, made, outcomes)
     held = Counter[str]()
     for shard in shards:

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from dvcp.media.ffv1 import has_checksums, slices_sound
+from dvcp.media.pixels import plane_view
 from dvcp.media.probe import VideoInfo, video_stream
 from dvcp.media.source import open_input
 
@@ -42,8 +43,8 @@ def unfilled(info: VideoInfo) -> bool:
         if not has_checksums(stream.codec_context.extradata) or not all(p.is_keyframe and slices_sound(bytes(p)) for p in packets):
             return False
         try:
-            in_turn = _digests(_decoder(stream), packets)
-            alone = [digest for packet in packets for digest in _digests(_decoder(stream), [packet])]
+            in_turn = _digests(_decoder(stream), packets, info.colour.depth)
+            alone = [digest for packet in packets for digest in _digests(_decoder(stream), [packet], info.colour.depth)]
         except av.error.FFmpegError:
             return False
     return in_turn != alone
@@ -58,13 +59,13 @@ def _decoder(stream: VideoStream) -> VideoCodecContext:
     return made
 
 
-def _digests(decoder: VideoCodecContext, packets: list[Packet[VideoStream]]) -> list[bytes]:
+def _digests(decoder: VideoCodecContext, packets: list[Packet[VideoStream]], depth: int) -> list[bytes]:
     """One of each frame. No frame is kept: its memory is to be used again."""
-    return [_digest(frame) for packet in packets for frame in decoder.decode(packet)]
+    return [_digest(frame, depth) for packet in packets for frame in decoder.decode(packet)]
 
 
-def _digest(frame: VideoFrame) -> bytes:
+def _digest(frame: VideoFrame, depth: int) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
-    for plane in frame.planes:
-        digest.update(plane)
+    for plane in range(len(frame.planes)):
+        digest.update(plane_view(frame, plane, depth).tobytes())
     return digest.digest()

@@ -210,15 +210,12 @@ def _compute(
         raise  # nothing is wrong with the film
     except DvcpError as problem:
         error = redact(str(problem))
-    except Exception as problem:
-        log.debug("%s", source, exc_info=True)
-        error = unforeseen(source, problem)
     return Outcome(source, film, sum(r.frames for r in records), error)
 
 
-def unforeseen(source: str, problem: BaseException) -> str:
-    """The line for a film that something unforeseen stopped: a night of films must not be lost to what one makes a library do."""
-    return redact(f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}")
+def broken(source: str, problem: BaseException) -> Outcome:
+    """The outcome of a film that something unforeseen stopped: a night of films must not be lost to what one makes a library do."""
+    return Outcome(source, error=redact(f"{source}: {type(problem).__name__}: {' '.join(str(problem).split())}"))
 
 
 def finish(settings: PrecomputeSettings, made: dict[str, Any], outcomes: Sequence[Outcome]) -> list[Shard]:
@@ -255,9 +252,19 @@ def precompute(
     made = open_dataset(settings)
     with driving(settings.pools, Recorder) as driver, Board(driver.snapshot) as board:
         board.expect(len(sources))
+
+        def one(source: str) -> Outcome:
+            try:
+                return compute_film(settings, made, source, driver, board, report)
+            except ClusterLost:
+                raise
+            except Exception as problem:
+                log.debug("%s", source, exc_info=True)
+                return broken(source, problem)
+
         pool = ThreadPoolExecutor(min(len(sources), FILMS))
         try:
-            outcomes = list(pool.map(lambda source: compute_film(settings, made, source, driver, board, report), sources))
+            outcomes = list(pool.map(one, sources))
         except BaseException:
             # Ctrl-C: the films under way end when their actors are killed on the way out, not hours later.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -33,6 +33,13 @@ def test_pictures_announced_too_large(tmp_path: Path, options: dict[str, str], m
         survey(info)
 
 
+@pytest.mark.parametrize("pix_fmt, depth", [("yuv420p", 8), ("gray", 8), ("yuv422p10le", 10), ("gray16le", 16)])
+def test_sound_films_whose_rows_are_padded(tmp_path: Path, pix_fmt: str, depth: int) -> None:
+    path = tmp_path / "a.mkv"
+    make_film(path, noise(8, 35, 54, depth), pix_fmt=pix_fmt, options=CHECKED)
+    assert not unfilled(probe(str(path)))
+
+
 @pytest.mark.parametrize("options, lost", [(CHECKED, (2,)), ({"level": "3", "slicecrc": "0", "g": "1"}, ())])
 def test_a_damaged_frame_is_no_wrong_size(tmp_path: Path, options: dict[str, str], lost: tuple[int, ...]) -> None:
     path = tmp_path / "a.mkv"
