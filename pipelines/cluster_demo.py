@@ -35,7 +35,7 @@ from dvcp.shots.detect import detect_shots
 from dvcp.store import files
 from dvcp.store.ledger import Ledger
 from dvcp.store.output import Output
-from dvcp.store.secrets import forget_stores
+from dvcp.store.secrets import drop_overrides, forget_stores
 from dvcp.timing import Span
 from pipelines.demo import footage, paint
 
@@ -155,9 +155,7 @@ def acting_as(up: Topology, name: str) -> Iterator[None]:
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     theirs, before = up.environment(name), dict(os.environ)
-    # FSSPEC_S3_* of the user would win over AWS_*.
-    for key in [key for key in before if key.startswith("FSSPEC_S3")]:
-        del os.environ[key]
+    drop_overrides()
     os.environ.update({key: value for key, value in theirs.items() if key.startswith("AWS_")})
     forget_stores()
     try:

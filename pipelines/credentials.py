@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import cast
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from dvcp.errors import ConfigError
-from dvcp.store.secrets import Secrets, forget_stores
+from dvcp.store.secrets import Secrets, drop_overrides, forget_stores
 
 
 class StoreCredentials(Block):
@@ -47,9 +46,7 @@ def use_store(block: str | None) -> None:
     except ValueError as error:
         hint = "create one of type 'Object store' (Blocks in the UI), or leave the parameter empty"
         raise ConfigError(f"no block {block!r} with the keys of a store", hint=hint) from error
-    # FSSPEC_S3_* of the worker would win over AWS_*.
-    others = {name: value for name, value in Secrets.of_environment().variables if not name.startswith("FSSPEC_S3")}
-    for name in [name for name in os.environ if name.startswith("FSSPEC_S3")]:
-        del os.environ[name]
+    drop_overrides()
+    others = dict(Secrets.of_environment().variables)
     Secrets(tuple(sorted({**others, **loaded.variables()}.items()))).apply()
     forget_stores()

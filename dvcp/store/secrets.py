@@ -83,6 +83,12 @@ def forget_stores() -> None:
         kind.clear_instance_cache()
 
 
+def drop_overrides() -> None:
+    """Remove ``FSSPEC_S3_*`` from this process's environment: they would win over ``AWS_*``."""
+    for name in [name for name in os.environ if name.startswith("FSSPEC_S3")]:
+        del os.environ[name]
+
+
 def redact(text: str) -> str:
     """``text`` with every secret value of this process's environment, passwords in URLs and the query of signed URLs hidden."""
     for value in sorted(_values(), key=len, reverse=True):

@@ -119,11 +119,10 @@ def deliver(
     true = probe(source)
     info = info or true
     segments = []
-    with FrameReader(true) as reader:
-        for first, stop in zip(cuts, [*cuts[1:], len(info.frames)], strict=True):
-            path = str(folder / f"{profile.name}-{first}.mkv")
-            with SegmentWriter(path, info, profile) as writer:
-                writer.write(*reader.planes(Span(first, stop)))
-            segments.append((path, Span(first, stop)))
+    for first, stop in zip(cuts, [*cuts[1:], len(info.frames)], strict=True):
+        path = str(folder / f"{profile.name}-{first}.mkv")
+        with FrameReader(true) as reader, SegmentWriter(path, info, profile) as writer:
+            writer.write(*reader.planes(Span(first, stop)))
+        segments.append((path, Span(first, stop)))
     out = str(folder / f"out{profile.suffix}")
     return out, assemble(segments, info, out, profile, extra_tags or {})

@@ -8,13 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from dvcp.media.assemble import assemble
 from dvcp.media.compare import compare
-from dvcp.media.probe import probe
 from dvcp.media.profiles import ACCESS, MASTER, PROFILES
-from dvcp.media.reader import FrameReader
-from dvcp.media.writer import SegmentWriter
-from dvcp.timing import Span
 from tests.unit.media_clips import WIDTH, announced, damage, deliver, make_film, noise, ramp
 
 
@@ -33,13 +28,7 @@ def test_a_source_that_decodes_two_ways_is_named(tmp_path: Path) -> None:
     """What the data do not fill is painted over with the frame before, and where a segment begins there is none before."""
     options = {"level": "3", "coder": "range_def", "g": "1", "slicecrc": "0"}
     source = announced(Path(make_film(tmp_path / "in.mkv", noise(40, 256, 320), options=options)), WIDTH, 330)
-    info, segments = probe(source), []
-    for span in (Span(0, 36), Span(36, 40)):
-        segments.append((str(tmp_path / f"{span.first}.mkv"), span))
-        with FrameReader(info) as reader, SegmentWriter(segments[-1][0], info, MASTER) as writer:
-            writer.write(*reader.planes(span))
-    out = str(tmp_path / "out.mkv")
-    assemble(segments, info, out, MASTER, {})
+    out, _ = deliver(source, tmp_path, MASTER, cuts=(0, 36))
     (problem,) = compare(out, source, MASTER).problems
     assert problem.endswith("luma samples differ, first in frame 36, where the source decodes to other samples each time")
 
