@@ -165,7 +165,8 @@ class Topology:
             # Ray gives its node 30 s to start, and a busy machine does not always do it.
             self.revive()
             service = self.services[one.name]
-            if service.process.poll() is not None:
+            # What is started again may have ended since it was looked at: the next round does it.
+            if service.process.poll() is not None and not one.container.restarts:
                 raise ServiceError(f"{one.name} ended with {service.process.returncode}: {service.tail()}")
             if time.monotonic() > deadline:
                 raise ServiceError(f"{one.name} does not become healthy: {service.tail()}")

@@ -45,6 +45,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("s3")
     # As the product has it: at Ray's own niceness, workers starve beside any other program.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # By default a node that has not registered within thirty seconds is given up: two that start at once on a busy machine take longer.
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "200")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=300 << 20)
     yield
     ray.shutdown()
@@ -94,5 +96,5 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
     url = f"http://127.0.0.1:{port}/api"
     with running("prefect-server", command, env, home, grace=0) as server:
-        server.wait(lambda: answers(f"{url}/health"), 120)
+        server.wait(lambda: answers(f"{url}/health"), 300)
         yield url

@@ -64,7 +64,7 @@ class Deployed:
         """What a run has told."""
         return "\n".join(line["message"] for line in self.ask("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}}))
 
-    def wait(self, what: str, until: Callable[[], Any], seconds: float = 200) -> Any:
+    def wait(self, what: str, until: Callable[[], Any], seconds: float = 400) -> Any:
         """Wait for something to be true."""
         end = time.monotonic() + seconds
         while not (found := until()):
@@ -80,7 +80,7 @@ class Deployed:
 def command(*arguments: str, server: str, home: Path, **env: str) -> None:
     """Run a command of Prefect, or a module of ours, that must succeed."""
     variables = os.environ | {"PREFECT_API_URL": server, "PREFECT_HOME": str(home), "PYTHONPATH": str(ROOT)} | env
-    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -119,13 +119,17 @@ def kill_all(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def deploy(server: str, home: Path) -> Deployed:
-    """Do as deploy/prefect.yaml says, with automations that do not wait long. Folders are placeholders: every run names its own."""
+def deploy(server: str, home: Path, silence_s: int = 95) -> Deployed:
+    """Do as deploy/prefect.yaml says. Folders are placeholders: every run names its own.
+
+    Args:
+        silence_s: a run without a heartbeat for so long has crashed. They come every 30 s, on a busy machine later: with 40, a run that
+            lives may pass for dead.
+    """
     home.mkdir(parents=True, exist_ok=True)
     nowhere = {name: "/nowhere/" for name in ("DVCP_SOURCES", "DVCP_OUT", "DVCP_CLIPS", "DVCP_DATASET", "DVCP_REPORT")}
     command("prefect", "work-pool", "create", "dvcp", "--type", "process", "--overwrite", server=server, home=home)
-    # As little as can be: heartbeats come every 30 s.
-    command("pipelines.automations", "--silence", "40", server=server, home=home)
+    command("pipelines.automations", "--silence", str(silence_s), server=server, home=home)
     file = str(ROOT / "deploy" / "prefect.yaml")
     command("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", file, server=server, home=home, **nowhere)
     return Deployed(server, home)

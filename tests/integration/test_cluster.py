@@ -27,7 +27,7 @@ print("ENDED", not ray.is_initialized())
 
 def test_workers_are_as_eager_as_the_command_and_go_with_it() -> None:
     """A process of its own: what Ray reads from the environment it reads once."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=280)
     lines = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("NICE", "ENDED")))
     worker, command = lines["NICE"].split()
     assert worker == command, done.stderr
@@ -50,7 +50,7 @@ print("ENDED", not ray.is_initialized())
 
 def test_ray_outlives_the_thread_that_first_needed_it() -> None:
     """The first of several films may end long before the others, and Linux then killed the servers it had started."""
-    done = subprocess.run([sys.executable, "-c", FROM_A_THREAD], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", FROM_A_THREAD], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0 and {"SUM 2", "ENDED True"} <= set(done.stdout.splitlines()), done.stdout + done.stderr
 
 

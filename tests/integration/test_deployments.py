@@ -69,11 +69,13 @@ def test_keys_from_a_block(deployed: Deployed, s3: S3Server, s3_url: str, prefec
     )  # fmt: skip
     with worker(deployed, **{**dict.fromkeys(s3.env), "AWS_EC2_METADATA_DISABLED": "true"}):
         assert deployed.ended(run) == "COMPLETED", deployed.logs(run)
+        # Lines go to the server every two seconds, the state at once: a worker killed now would take the last ones with it.
+        deployed.wait("its log", lambda: "delivered and verified" in deployed.logs(run))
     assert Catalogue(f"{s3_url}/colour/catalogue.parquet").counts([f"{s3_url}/reels/one.mkv"])[AssetState.DONE] == 1
     kinds = {artifact["type"] for artifact in deployed.artifacts(run)}
     assert {"progress", "table", "markdown"} <= kinds
     told = deployed.logs(run)
-    assert "1 to do" in told and "delivered and verified" in told
+    assert "1 to do" in told
     everything = [told, str(deployed.run(run)), str(deployed.artifacts(run)), (deployed.home / "worker.log").read_text()]
     home = Path(deployed.ask("admin/settings", method="GET")["home"])
     everything += ["\n".join(sqlite3.connect(home / "prefect.db").iterdump()), (home / "prefect-server.log").read_text()]
@@ -83,7 +85,7 @@ def test_keys_from_a_block(deployed: Deployed, s3: S3Server, s3_url: str, prefec
 
 def test_a_cancelled_run(deployed: Deployed, tmp_path: Path) -> None:
     """It leaves whole segments and no process, and the film is still to do."""
-    film = make_film(tmp_path, "one", lengths=(3,) * 40, painted=((0,),) * 40, size=(48, 64))
+    film = make_film(tmp_path, "one", lengths=(3,) * 120, painted=((0,),) * 120, size=(48, 64))
     ledger = tmp_path / "out" / "one_colour.dvcp"
     run = deployed.start("nightly-colorize", sources=str(film.gray), references=str(film.stills), out=f"{tmp_path}/out/", method="copy")
     with worker(deployed) as process:
@@ -94,7 +96,7 @@ def test_a_cancelled_run(deployed: Deployed, tmp_path: Path) -> None:
         _, alive = psutil.wait_procs(below, timeout=30)
         assert not alive, [p.name() for p in alive]
     records = Ledger(str(ledger)).records()
-    assert 3 <= len(records) < 40 and all(Ledger(str(ledger)).check(record) for record in records)
+    assert 3 <= len(records) < 120 and all(Ledger(str(ledger)).check(record) for record in records)
     assert not (tmp_path / "out" / "one_colour.mkv").exists()
     (left,) = Catalogue(f"{tmp_path}/out/catalogue.parquet").left([str(film.gray)])
-    assert left.state is AssetState.DOING and left.attempts == 0 and len(probe(str(film.gray)).frames) == 120
+    assert left.state is AssetState.DOING and left.attempts == 0 and len(probe(str(film.gray)).frames) == 360

@@ -44,9 +44,9 @@ def job(name):
 
 with driving(pools) as driver:
     fleet_ = driver._fleet
-    deadline = time.monotonic() + 120
+    began = time.monotonic()
     while fleet_.lanes != (2, 2) or fleet_.matchers != (2, 2):
-        assert time.monotonic() < deadline, (fleet_.lanes, fleet_.matchers)
+        assert time.monotonic() < began + 200, (fleet_.lanes, fleet_.matchers)
         time.sleep(0.2)
     told["whole lanes"] = [len(lane.nodes) for lane in fleet_._lanes]
     told["spread matchers"] = len(set().union(*(m.nodes for m in fleet_._matchers)))
@@ -64,13 +64,13 @@ with driving(pools) as driver:
     told["rough"] = len(propagate(rough, report, driver))
     deliver(rough)
     while driver.snapshot()["lanes"] != (1, 1):
-        assert time.monotonic() < deadline + 120, driver.snapshot()
+        assert time.monotonic() < began + 360, driver.snapshot()
         time.sleep(0.2)
     told["lost"] = driver.snapshot()["lost"]
     # Lanes and matchers take parts of a processor as well: with one for two GPUs the second lane would find no place.
     cluster.add_node(**quiet | {"num_cpus": 2}, num_gpus=2)
     while driver.snapshot()["lanes"] != (3, 3):
-        assert time.monotonic() < deadline + 180, driver.snapshot()
+        assert time.monotonic() < began + 520, driver.snapshot()
         time.sleep(0.2)
     told["joined"] = driver.snapshot()["lanes"]
 print("TOLD " + json.dumps(told))
@@ -80,7 +80,7 @@ print("TOLD " + json.dumps(told))
 def test_nodes_leave_and_join(tmp_path: Path) -> None:
     film = make_film(tmp_path, lengths=(60, 40, 20), painted=((0, 59), (20,), (0,)), size=(48, 64))
     command = [sys.executable, "-c", SCRIPT, str(film.gray), str(film.stills), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=560)
     line = next((line for line in done.stdout.splitlines() if line.startswith("TOLD ")), None)
     assert line, done.stdout + done.stderr
     told = json.loads(line.removeprefix("TOLD "))
@@ -97,12 +97,13 @@ def test_nodes_leave_and_join(tmp_path: Path) -> None:
 def test_who_asks_for_more_than_there_is_room_for(
     cluster: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, settings: PoolSettings, told: str
 ) -> None:
-    monkeypatch.setattr(fleet, "ROOM_S", 1 if told else 0)
-    monkeypatch.setattr(fleet, "_LOOK_S", 0.5)
+    # Two looks, at once and when all lanes have waited long enough: they are made one after the other.
+    monkeypatch.setattr(fleet, "ROOM_S", 1 if told else 0.5)
+    monkeypatch.setattr(fleet, "_LOOK_S", 3)
     with fleet.Fleet(settings) as made:
         until = time.monotonic() + 4
         while time.monotonic() < until:
             made.tend()
             time.sleep(0.1)
-    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    said = [record.getMessage() for record in caplog.records if (record.name, record.levelname) == (fleet.__name__, "WARNING")]
     assert said == ([f"{told}; ask for fewer, or add nodes"] if told else [])

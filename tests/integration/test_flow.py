@@ -179,6 +179,6 @@ def test_without_a_server(tmp_path: Path) -> None:
     film = make_film(tmp_path, lengths=(4,), painted=((0,),), size=(48, 64))
     env = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [sys.executable, "-c", SCRIPT, str(film.gray), str(film.stills), str(tmp_path / "out.mkv")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=560, env=env)
     assert "RESULT True" in done.stdout, done.stdout + done.stderr
     assert len(framemd5(tmp_path / "out.mkv")) == 4 and (tmp_path / "catalogue.parquet").exists()

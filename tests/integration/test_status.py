@@ -27,6 +27,7 @@ from dvcp.runtime.settings import PoolSettings
 from dvcp.runtime.job import JobSettings
 from dvcp.runtime.status import read_runs
 
+POOLS = ("decoder", "matcher", "propagator", "writer")
 film, stills, out = sys.argv[1:]
 board.EVERY_S = board.FIRST_S = pools._EVERY_S = 0.5
 ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=150 << 20,
@@ -44,15 +45,15 @@ def scrape():
 
 with crew(PoolSettings(threads=1), 300) as at_work:
     outcome = at_work.colour(JobSettings(film, stills, out, "copy", shots=f"{stills}/reel_shots.json", segment_frames=16), Silent())
-    # Numbers are on their way for some seconds: until those of all pools are there, or nothing comes any more.
-    text, still = "", 0
-    while still < 8:
+    # Numbers are on their way for some seconds: until those of all pools are there, and nothing more comes.
+    text, still, end = "", 0, time.monotonic() + 120
+    while time.monotonic() < end and (still < 8 or not all(f'pool="{pool}"' in text for pool in POOLS)):
         time.sleep(1)
         before, text = text, "\\n".join(line for line in scrape().splitlines() if "_total{" in line)
         still = still + 1 if text == before else 0
     asked = CliRunner().invoke(app, ["status", out, "--address", "auto", "--json"])
     metrics = scrape()
-print("TOLD " + json.dumps({"segments": outcome.segments, "metrics": metrics, "status": asked.output, "left": len(read_runs(out))}))
+print("TOLD " + json.dumps({"segments": outcome.segments, "metrics": metrics, "status": asked.stdout, "left": len(read_runs(out))}))
 """
 
 
@@ -65,7 +66,7 @@ def test_a_run_tells_prometheus_and_the_night_shift(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, str(film.gray), str(film.stills), f"{tmp_path}/out/"]
     # A node that has not registered within thirty seconds is given up by default: on a busy machine that is too soon.
     env = os.environ | {"RAY_raylet_start_wait_time_s": "200"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=env)
     line = next((line for line in done.stdout.splitlines() if line.startswith("TOLD ")), None)
     assert line, done.stdout + done.stderr
     told = json.loads(line.removeprefix("TOLD "))

