@@ -73,24 +73,27 @@ def test_programs_are_found_beside_the_interpreter() -> None:
     assert program("no-such-program") is None
 
 
-def joined(code: str, node: str, tell: int | None = None) -> tuple[int, float]:
-    """Exit code and seconds of ``deploy.join.join`` in a process of its own; ``tell`` is a signal it gets after a second."""
+def joined(code: str, node: str, folder: Path, tell: int | None = None) -> tuple[int, float]:
+    """Exit code and seconds of ``deploy.join.join`` in a process of its own, in ``folder``; ``tell`` is a signal it gets as soon as there
+    is a file ``ready``."""
     script = f"import sys; from deploy.join import join; sys.exit(join(['sh', '-c', {code!r}], ['sh', '-c', {node!r}], grace=5))"
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.getcwd()})
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=folder, env=os.environ | {"PYTHONPATH": os.getcwd()})
     if tell is not None:
-        time.sleep(1.5)
+        while not (folder / "ready").exists():
+            assert process.poll() is None, "it ended before it was told to"
+            time.sleep(0.05)
         process.send_signal(tell)
-    return process.wait(30), time.monotonic() - began
+    return process.wait(60), time.monotonic() - began
 
 
-def test_command_and_node_end_together() -> None:
-    assert joined("exit 7", "exec sleep 60")[0] == 7
-    code, seconds = joined("exec sleep 60", "exit 0")
-    assert code == 1 and seconds < 20, "a worker without its node must not go on"
+def test_command_and_node_end_together(tmp_path: Path) -> None:
+    assert joined("exit 7", "exec sleep 600", tmp_path)[0] == 7
+    code, seconds = joined("exec sleep 600", "exit 0", tmp_path)
+    assert code == 1 and seconds < 50, "a worker without its node must not go on"
 
 
-def test_the_command_is_asked_to_end_before_its_node() -> None:
+def test_the_command_is_asked_to_end_before_its_node(tmp_path: Path) -> None:
     node = "trap 'sleep 0.1; exit 0' TERM; while :; do sleep 0.05; done"
-    code, seconds = joined("trap 'exit 5' TERM; while :; do sleep 0.05; done", node, signal.SIGTERM)
-    assert code == 5 and seconds < 20
+    code, seconds = joined("trap 'exit 5' TERM; touch ready; while :; do sleep 0.05; done", node, tmp_path, signal.SIGTERM)
+    assert code == 5 and seconds < 50

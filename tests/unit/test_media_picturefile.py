@@ -231,9 +231,10 @@ def test_what_is_no_picture_at_all() -> None:
 def test_a_look_at_a_large_photograph_is_quick(kind: str) -> None:
     large = Image.fromarray(colours(300, 400)).resize((4000, 3000))
     data = saved(large, kind, **({"compress_level": 1} if kind == "PNG" else {}))
-    start = time.monotonic()
+    # Of this process: beside another program the same takes twice as long by the clock.
+    start = time.process_time()
     look, _ = decode_picture(data, "a", 1 << 18)
-    taken = time.monotonic() - start
+    taken = time.process_time() - start
     assert abs(look.shape[0] * look.shape[1] / (1 << 18) - 1) < 0.01
     assert taken < (0.6 if kind == "JPEG" else 2.5)
     small = np.asarray(large.resize(look.shape[1::-1], Image.Resampling.BOX))
