@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import hashlib
+import math
 import random
 import re
 import sys
@@ -66,13 +67,13 @@ def main() -> int:
     return 1 if tally.findings else 0
 
 
-def run(seed: int, seconds: float, keep: Path) -> Tally:
-    """Damage and read files for so many seconds; files of findings go to ``keep``."""
+def run(seed: int, seconds: float, keep: Path, most: float = math.inf) -> Tally:
+    """Damage and read files for so many seconds, and no more than ``most``; files of findings go to ``keep``."""
     rng, tally = random.Random(seed), Tally()
-    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory(prefix="dvcp-fuzz-") as scratch, Expendable(SILENCE_S, MEMORY_MB) as child:
         films, pictures = _films(Path(scratch) / "seeds"), _pictures()
-        while time.monotonic() < end:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and tally.outcomes.total() < most:
             read, kinds = (read_picture, pictures) if rng.random() < 0.3 else (read_film, films)
             name = rng.choice(sorted(kinds))
             data = damaged(kinds[name], list(kinds.values()), rng)

@@ -1,4 +1,4 @@
-"""What holds for every film, shot list, plane and key: tried with many, the same ones each time."""
+"""What holds for every film, shot list, plane and key: tried with many, the same ones each time the same modules are loaded."""
 
 from __future__ import annotations
 

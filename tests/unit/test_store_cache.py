@@ -71,7 +71,13 @@ def test_room_is_waited_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     with ExitStack() as stack:
         for film in films[:2]:
             stack.enter_context(cache.held(*film))
-        reader = threading.Timer(0.5, stack.close)
+
+        def leave() -> None:
+            while not any("waits" in r.message for r in caplog.records):
+                time.sleep(0.01)
+            stack.close()
+
+        reader = threading.Thread(target=leave, daemon=True)
         reader.start()
         with cache.held(*films[2]) as path:
             assert Path(path).read_bytes() == films[2][0].content()
@@ -142,6 +148,7 @@ print("DONE")
 
 @pytest.mark.slow
 def test_many_processes_one_of_them_killed(s3: S3Server, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVCP_STORE_PATIENCE", "60")  # a server that has just started refuses now and then
     for k in range(4):
         files.put_bytes(hashlib.sha256(b"%d" % k).digest() * 25_000, f"{s3_url}/{k}")
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -155,9 +162,10 @@ def test_many_processes_one_of_them_killed(s3: S3Server, s3_url: str, monkeypatc
             if os.path.isdir(cache.folder()):
                 largest = max(largest, sum(_size(os.path.join(cache.folder(), n)) for n in names()))
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     while not os.path.isdir(cache.folder()) or not names():
+        assert running[0].poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     running[0].kill()
     said = [process.communicate(timeout=120)[0] for process in running]

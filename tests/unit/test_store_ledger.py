@@ -251,9 +251,11 @@ def test_kill_in_the_middle_of_commits(store_url: str, tmp_path: Path, forks: An
         child.kill()
         child.join()
         assert child.exitcode == -signal.SIGKILL
+        # In this order: what the dead process sent last may still be on its way.
+        names = files.list_names(files.join(store_url, "ledger"))
         records = ledger.records()
-        assert records, "nothing was committed before the kill"
-        assert len(records) == len(files.list_names(files.join(store_url, "ledger"))), "a record without its whole file"
+        assert names, "nothing was committed before the kill"
+        assert len(records) >= len(names), "a record without its whole file"
         assert all(ledger.check(record) for record in records[-2:])
 
 
