@@ -34,7 +34,13 @@ class Deployed:
 
     def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
         """One answer of the API."""
-        answer = httpx.request(method, f"{self.server}/{path}", json=body, timeout=60)
+        end = time.monotonic() + 120
+        while True:
+            answer = httpx.request(method, f"{self.server}/{path}", json=body, timeout=60)
+            # Its SQLite is locked for a moment: to be asked again, as Prefect's own client does.
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > end:
+                break
+            time.sleep(0.5)
         answer.raise_for_status()
         return answer.json()
 

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from dvcp.runtime.batch import Outcome
 from dvcp.store import files
 from dvcp.store.catalogue import AssetState, Catalogue
+from tests.deployed import Deployed
 from tests.films import colour_film, framemd5, make_film
 
 pytestmark = pytest.mark.slow
@@ -31,9 +31,8 @@ def colorize(**parameters: Any) -> tuple[bool, str, list[Outcome], str]:
 
 def artifacts(server: str, run: str) -> dict[str, list[dict[str, Any]]]:
     """Artifacts of a run by type."""
-    found = httpx.post(f"{server}/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run]}}}).json()
     by_type: dict[str, list[dict[str, Any]]] = {}
-    for artifact in found:
+    for artifact in Deployed(server, Path()).artifacts(run):
         by_type.setdefault(artifact["type"], []).append(artifact)
     return by_type
 
