@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,9 @@ def test_a_lost_worker(deployed: Deployed, tmp_path: Path) -> None:
     with worker(deployed):
         assert deployed.ended(run) == "COMPLETED", deployed.logs(run)
     again = deployed.run(run)
-    assert [name for name in deployed.states(run) if name in ("Running", "Crashed", "AwaitingRetry")] == [
-        "Running", "Crashed", "AwaitingRetry", "Running",
-    ]  # fmt: skip
+    # A server on SQLite handles an event again when its database was locked, and says the same up to four times.
+    told = [name for name, _ in groupby(deployed.states(run)) if name in ("Running", "Crashed", "AwaitingRetry")]
+    assert told == ["Running", "Crashed", "AwaitingRetry", "Running"]
     assert again["run_count"] == 2 and again["parameters"]["parameters"] == asked, "the same run, with the same parameters"
     assert kept.items() <= finished(ledger).items(), "a finished segment was made again"
     assert verify_output(str(out), str(film.gray))[1] == []
