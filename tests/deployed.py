@@ -34,13 +34,13 @@ class Deployed:
 
     def ask(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
         """One answer of the API."""
-        end = time.monotonic() + 120
-        while True:
-            answer = httpx.request(method, f"{self.server}/{path}", json=body, timeout=60)
+
+        def answered() -> httpx.Response | None:
+            found = httpx.request(method, f"{self.server}/{path}", json=body, timeout=60)
             # Its SQLite is locked for a moment: to be asked again, as Prefect's own client does.
-            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > end:
-                break
-            time.sleep(0.5)
+            return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+
+        answer = self.wait(f"an answer to {path}", answered)
         answer.raise_for_status()
         return answer.json()
 

@@ -12,17 +12,10 @@ from pathlib import Path
 import pytest
 
 from deploy.services import ServiceError, answers, free_ports, program, running
+from tests.processes import lives
 
 #: a child in a session of its own, and its child: what a kill of the process group would miss
 ESCAPING = "setsid sleep 600 & sleep 600 & echo started; trap '' TERM; wait"
-
-
-def gone(pid: int) -> bool:
-    """True when no process has that id, or only one that nobody has buried yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the second when it goes between open and read
-        return True
 
 
 @pytest.mark.parametrize("grace", [0.0, 0.3])
@@ -33,8 +26,8 @@ def test_nothing_outlives_the_block(tmp_path: Path, grace: float) -> None:
         pids = service.processes()
     assert service.pid in pids
     end = time.monotonic() + 5  # the kernel empties a process's environment before it calls it dead
-    while not all(gone(pid) for pid in pids):
-        assert time.monotonic() < end, [pid for pid in pids if not gone(pid)]
+    while any(lives(pid) for pid in pids):
+        assert time.monotonic() < end, [pid for pid in pids if lives(pid)]
         time.sleep(0.01)
 
 

@@ -19,6 +19,7 @@ from dvcp.media.probe import probe
 from dvcp.pulse import pulse
 from dvcp.runtime import expendable
 from dvcp.runtime.expendable import Expendable
+from tests.processes import lives
 from tests.unit.media_clips import make_film, noise
 
 
@@ -111,7 +112,7 @@ def test_a_death_is_an_error_of_the_file_and_the_next_call_works(child: Expendab
 def test_a_death_between_two_calls_goes_unnoticed(child: Expendable) -> None:
     before = child.call(own_pid, file="")
     os.kill(before, signal.SIGKILL)
-    while _lives(before):
+    while lives(before):
         time.sleep(0.01)
     assert child.call(own_pid, file="") != before
 
@@ -123,7 +124,7 @@ def test_silence_ends_it_and_a_pulse_prolongs_it() -> None:
         pid = child.call(own_pid, file="")
         with pytest.raises(MediaError, match="stopped responding: no sign of life") as caught:
             child.call(sleep, 60, file="stuck.mkv")
-        assert caught.value.file == "stuck.mkv" and not _lives(pid)
+        assert caught.value.file == "stuck.mkv" and not lives(pid)
         assert child.call(own_pid, file="") != pid
 
 
@@ -152,8 +153,8 @@ def test_a_function_of_the_program_itself_is_refused(child: Expendable, monkeypa
 def test_closing_ends_it() -> None:
     with Expendable() as child:
         pid = child.call(own_pid, file="")
-        assert _lives(pid)
-    assert not _lives(pid)
+        assert lives(pid)
+    assert not lives(pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
@@ -178,13 +179,13 @@ def test_the_end_of_the_parent_is_its_end(number: int) -> None:
     parent.stdin.close()
     pid = int(parent.stdout.readline())
     time.sleep(0.5)
-    assert _lives(pid) and parent.poll() is None
+    assert lives(pid) and parent.poll() is None
     parent.send_signal(number)
     parent.wait(60)
     end = time.monotonic() + 5
-    while _lives(pid) and time.monotonic() < end:
+    while lives(pid) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not _lives(pid)
+    assert not lives(pid)
     parent.stdout.close()
 
 
@@ -196,7 +197,7 @@ def test_an_interrupted_call_leaves_no_answer_behind() -> None:
         with pytest.raises(KeyboardInterrupt):
             child.call(sleep, 1, file="")
         signal.signal(signal.SIGALRM, before)
-        assert not _lives(pid)
+        assert not lives(pid)
         assert child.call(own_pid, file="") != pid
 
 
@@ -207,11 +208,3 @@ def test_a_pulse_costs_nothing_where_nobody_listens() -> None:
 
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _lives(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the second when it goes between open and read
-        return False
